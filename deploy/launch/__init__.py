@@ -1,0 +1,1 @@
+"""Ways to start the nodes of a plan."""

@@ -1,0 +1,1 @@
+"""One process of a hierarchical federation: a device, an edge server or a cloud."""

@@ -1,0 +1,1 @@
+"""What can be trained and shipped: backbones, adapters, heads."""

@@ -1,0 +1,1 @@
+"""Device and aggregator: compositions of the parts below."""

@@ -1,10 +1,22 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Step(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STEP_UNSPECIFIED: _ClassVar[Step]
+    STEP_RUN: _ClassVar[Step]
+    STEP_INSTALL: _ClassVar[Step]
+    STEP_COLLECT: _ClassVar[Step]
+STEP_UNSPECIFIED: Step
+STEP_RUN: Step
+STEP_INSTALL: Step
+STEP_COLLECT: Step
 
 class ChildMessage(_message.Message):
     __slots__ = ("hello", "ready", "heartbeat", "done", "events", "failed")
@@ -113,12 +125,12 @@ class Run(_message.Message):
     def __init__(self, first_round: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("round", "installed")
+    __slots__ = ("round", "step")
     ROUND_FIELD_NUMBER: _ClassVar[int]
-    INSTALLED_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
     round: int
-    installed: bool
-    def __init__(self, round: _Optional[int] = ..., installed: bool = ...) -> None: ...
+    step: Step
+    def __init__(self, round: _Optional[int] = ..., step: _Optional[_Union[Step, str]] = ...) -> None: ...
 
 class Install(_message.Message):
     __slots__ = ("round", "versions")

@@ -1,0 +1,136 @@
+"""Receiving payloads: the protocol without I/O.
+
+A payload is checked before anything is allocated, copied once into its own buffer, hashed on the way, and
+decoded as a view of that buffer. What a broken connection left is kept, so that the sender can go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from hffm.v1.payload_pb2 import Manifest
+
+from node.errors import PayloadCorrupt, ProtocolError
+from node.payload import Payload, Values, decode
+from node.plan import Module
+
+
+class Key(NamedTuple):
+    """Names a payload within a run."""
+
+    round: int
+    module: str
+    sender: str
+    purpose: int
+
+
+def key_of(manifest: Manifest) -> Key:
+    return Key(manifest.round, manifest.module, manifest.sender, manifest.purpose)
+
+
+class Receiver(Protocol):
+    """What a role decides about payloads."""
+
+    def admit(self, manifest: Manifest, peer: str) -> Module:
+        """The module's schema, or an HffmError that says why `peer` may not send this here and now."""
+        ...
+
+    def taken(self, key: Key) -> bool:
+        """Whether this payload has been taken before."""
+        ...
+
+    async def take(self, manifest: Manifest, values: Values, peer: str) -> None:
+        """Takes a checked payload; `values` is empty when the manifest's size is 0."""
+        ...
+
+    def offer(self, module: str, sha256: bytes, peer: str) -> tuple[Manifest, Payload]:
+        """The version asked for, or an HffmError."""
+        ...
+
+
+class Partial:
+    """One payload on its way in."""
+
+    def __init__(self, manifest: Manifest, module: Module) -> None:
+        self.manifest = manifest
+        self.module = module
+        self.received = 0  # bytes of the file and its padding
+        self._buffer = np.empty(manifest.size_bytes, dtype=np.uint8)
+        self._hash = hashlib.sha256()
+
+    @property
+    def total(self) -> int:
+        return int(self.manifest.size_bytes + self.manifest.padding_bytes)
+
+    @property
+    def complete(self) -> bool:
+        return self.received == self.total
+
+    def feed(self, chunk: bytes) -> None:
+        """Adds the next bytes; raises PayloadCorrupt for more than were announced."""
+        if self.received + len(chunk) > self.total:
+            raise PayloadCorrupt(f"{self._what}: more bytes than the {self.total} announced")
+        room = max(0, len(self._buffer) - self.received)
+        file_part = memoryview(chunk)[:room]
+        self._buffer[self.received : self.received + len(file_part)] = np.frombuffer(file_part, np.uint8)
+        self._hash.update(file_part)
+        self.received += len(chunk)
+
+    def finish(self) -> Values:
+        """The values; raises PayloadCorrupt when digest or form are wrong."""
+        if self.manifest.size_bytes == 0:
+            return np.empty(0, dtype=np.float32)
+        if self._hash.digest() != self.manifest.sha256:
+            raise PayloadCorrupt(f"{self._what}: the digest does not match; send it again")
+        return decode(self.module, self._buffer.data)
+
+    @property
+    def _what(self) -> str:
+        m = self.manifest
+        return f"module '{m.module}' of round {m.round} from '{m.sender}'"
+
+
+class Intake:
+    """All payloads on their way into one node."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._partials: dict[Key, Partial] = {}
+
+    def begin(self, manifest: Manifest, resume: bool, peer: str) -> Partial | None:
+        """Where to put the bytes that follow; None when the payload had been taken before.
+
+        A partial that is taken over by a newer connection of its sender stops accepting on the older one.
+        """
+        module = self._receiver.admit(manifest, peer)
+        key = key_of(manifest)
+        if self._receiver.taken(key):
+            return None
+        old = self._partials.get(key)
+        fresh = Partial(manifest, module)
+        if resume and old is not None and old.manifest == manifest:
+            fresh.__dict__.update(old.__dict__)
+        self._partials[key] = fresh
+        return fresh
+
+    def feed(self, partial: Partial, chunk: bytes) -> None:
+        if self._partials.get(key_of(partial.manifest)) is not partial:
+            raise ProtocolError(
+                f"module '{partial.manifest.module}': a newer connection took this transfer over"
+            )
+        partial.feed(chunk)
+
+    async def finish(self, partial: Partial, peer: str) -> bool:
+        """Hands a whole payload to the role; True when it had been taken meanwhile."""
+        key = key_of(partial.manifest)
+        self._partials.pop(key, None)
+        if self._receiver.taken(key):
+            return True
+        await self._receiver.take(partial.manifest, partial.finish(), peer)
+        return False
+
+    def forget_before(self, round_index: int) -> None:
+        """Drops what is left of earlier rounds."""
+        self._partials = {k: p for k, p in self._partials.items() if k.round >= round_index}

@@ -1,0 +1,63 @@
+"""Errors <-> gRPC statuses, in one place.
+
+A refusal travels as a status code, the message as details, and the class's name in the trailing metadata, so
+that the other side raises the same class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import grpc
+
+from node import errors
+from node.errors import HffmError
+
+Context: TypeAlias = Any  # grpc.aio.ServicerContext: grpcio ships no types
+
+_ERROR_KEY = "hffm-error"
+_BY_NAME: dict[str, type[HffmError]] = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, HffmError)
+}
+_BY_CODE: dict[grpc.StatusCode, type[HffmError]] = {
+    grpc.StatusCode.UNAVAILABLE: errors.UnreachableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.TransferStalled,
+    grpc.StatusCode.CANCELLED: errors.UnreachableError,
+    grpc.StatusCode.UNIMPLEMENTED: errors.ProtocolError,
+}
+
+
+@asynccontextmanager
+async def answering(context: Context) -> AsyncIterator[None]:
+    """Ends the call with the status of an error raised inside."""
+    try:
+        yield
+    except HffmError as error:
+        code = grpc.StatusCode[error.grpc_status]
+        await context.abort(code, str(error), ((_ERROR_KEY, type(error).__name__),))
+
+
+def is_broken_connection(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the transport failed, rather than the other side refusing: worth another attempt."""
+    broken = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+    return error.code() in broken and _class_name(error) is None
+
+
+def to_error(error: grpc.aio.AioRpcError, target: str) -> HffmError:
+    """What the status means here; `target` says who answered, or did not."""
+    name = _class_name(error)
+    if name in _BY_NAME:
+        return _BY_NAME[name](f"{error.details()} (said by {target})")
+    kind = _BY_CODE.get(error.code(), errors.PeerError)
+    return kind(f"{target}: {error.code().name}: {error.details()}")
+
+
+def _class_name(error: grpc.aio.AioRpcError) -> str | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == _ERROR_KEY:
+            return value.decode() if isinstance(value, bytes) else value
+    return None

@@ -1,0 +1,195 @@
+"""Sending and fetching payloads, over broken connections too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import grpc
+from hffm.v1 import exchange_pb2 as pb
+from hffm.v1 import exchange_pb2_grpc as rpc
+from hffm.v1.payload_pb2 import Manifest
+
+from node.errors import PayloadCorrupt, ProtocolError, TransferStalled, UnreachableError
+from node.payload import Payload, Values, largest_size_bytes
+from node.plan import Module
+from node.wire.channels import Channels
+from node.wire.identity import identity
+from node.wire.intake import Partial
+from node.wire.pacing import Pacer, Pacers
+from node.wire.status import is_broken_connection, to_error
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A payload and how it is announced; no payload for an empty update."""
+
+    manifest: Manifest
+    payload: Payload | None
+
+    @property
+    def total_bytes(self) -> int:
+        return int(self.manifest.size_bytes + self.manifest.padding_bytes)
+
+
+class Transfers:
+    """The transfers that one node starts.
+
+    A transfer fails when nothing has moved for `stall_s`, never for taking long.
+    """
+
+    def __init__(self, node: str, channels: Channels, pacers: Pacers, stall_s: float) -> None:
+        self._node = node
+        self._channels = channels
+        self._pacers = pacers
+        self._stall_s = stall_s
+
+    async def push(self, peer: str, address: str, outgoing: Sequence[Outgoing]) -> float:
+        """Sends the payloads on one stream; seconds from the first byte to the last receipt.
+
+        Raises the receiver's refusal as it was raised there, UnreachableError, or TransferStalled.
+        """
+        started = time.monotonic()
+        await self._finish(_Push(list(outgoing), self._pacers.to(peer)), f"'{peer}' at {address}", address)
+        return time.monotonic() - started
+
+    async def pull(self, peer: str, address: str, run_id: str, wants: Sequence[Want]) -> float:
+        """Fills each `want.partial` with the version asked for, digest checked; seconds that it took."""
+        started = time.monotonic()
+        await self._finish(_Pull(run_id, list(wants)), f"'{peer}' at {address}", address)
+        return time.monotonic() - started
+
+    async def _finish(self, job: _Job, target: str, address: str) -> None:
+        """Attempts the job until it is done, or nothing has moved for `stall_s`."""
+        moved_at, pause_s, first = time.monotonic(), _FIRST_PAUSE_S, True
+        while True:
+            before = job.moved_bytes
+            try:
+                stub = rpc.ExchangeStub(self._channels.to(address))
+                await self._watch(job, job.attempt(stub, identity(self._node), resume=not first), target)
+                return
+            except grpc.aio.AioRpcError as error:
+                if not is_broken_connection(error):
+                    raise to_error(error, target) from error
+                if job.moved_bytes > before:
+                    moved_at, pause_s = time.monotonic(), _FIRST_PAUSE_S
+                if time.monotonic() - moved_at > self._stall_s:
+                    why = f"no answer for {self._stall_s:g} s ({error.details()}): is it running?"
+                    raise UnreachableError(f"{target}: {why}") from error
+            first = False
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _watch(self, job: _Job, attempt: Coroutine[Any, Any, None], target: str) -> None:
+        task = asyncio.ensure_future(attempt)
+        try:
+            while True:
+                before = job.moved_bytes
+                done, _ = await asyncio.wait({task}, timeout=self._stall_s)
+                if done:
+                    return task.result()
+                if job.moved_bytes == before:
+                    raise TransferStalled(f"{target}: no progress for {self._stall_s:g} s")
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class _Job(Protocol):
+    moved_bytes: int  # by all attempts: what the watch looks at
+
+    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None: ...
+
+
+class _Push:
+    """The first attempt sends at once; later ones ask from where on."""
+
+    def __init__(self, outgoing: list[Outgoing], pacer: Pacer) -> None:
+        self.moved_bytes = 0
+        self._open = outgoing  # without a receipt yet
+        self._pacer = pacer
+
+    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None:
+        offsets: asyncio.Queue[int] = asyncio.Queue()
+        requests = self._requests(list(self._open), resume, offsets)
+        async for reply in stub.Push(requests, metadata=metadata):
+            if reply.WhichOneof("part") == "accept":
+                offsets.put_nowait(reply.accept.offset)
+            else:
+                self._open.pop(0)
+            self.moved_bytes += 1
+        if self._open:
+            raise ProtocolError("the receiver ended the stream without a receipt for each payload")
+
+    async def _requests(
+        self, outgoing: list[Outgoing], resume: bool, offsets: asyncio.Queue[int]
+    ) -> AsyncIterator[pb.PushRequest]:
+        for one in outgoing:
+            yield pb.PushRequest(manifest=one.manifest, resume=resume)
+            offset = await offsets.get() if resume else 0
+            if one.payload is None:
+                continue
+            padding = one.manifest.padding_bytes
+            for chunk in one.payload.chunks(self._pacer.chunk_bytes, offset, padding):
+                await self._pacer.carry(len(chunk))
+                yield pb.PushRequest(chunk=bytes(chunk))
+                self.moved_bytes += len(chunk)
+
+
+@dataclass
+class Want:
+    """A version to fetch and where it goes."""
+
+    module: Module
+    sha256: bytes
+    values: Values | None = None  # once it is whole and checked
+    partial: Partial | None = field(default=None, repr=False)
+
+
+class _Pull:
+    def __init__(self, run_id: str, wants: list[Want]) -> None:
+        self.moved_bytes = 0
+        self._run_id = run_id
+        self._open = wants
+
+    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None:
+        request = pb.PullRequest(run_id=self._run_id)
+        for want in self._open:
+            offset = want.partial.received if want.partial else 0
+            request.wants.add(module=want.module.name, sha256=want.sha256, offset=offset)
+        async for reply in stub.Pull(request, metadata=metadata):
+            if not self._open:
+                raise PayloadCorrupt("more payloads than were asked for")
+            if reply.WhichOneof("part") == "manifest":
+                self._begin(self._open[0], reply.manifest)
+            else:
+                self._feed(self._open[0], reply.chunk)
+        if self._open:
+            raise ProtocolError("the stream ended before every version had come")
+
+    def _begin(self, want: Want, manifest: Manifest) -> None:
+        asked = (want.module.name, want.sha256)
+        if (manifest.module, manifest.sha256) != asked or manifest.size_bytes > largest_size_bytes(
+            want.module
+        ):
+            raise PayloadCorrupt(f"module '{manifest.module}': not the version that was asked for")
+        if want.partial is None:
+            want.partial = Partial(manifest, want.module)
+
+    def _feed(self, want: Want, chunk: bytes) -> None:
+        if want.partial is None:
+            raise ProtocolError("a manifest comes before the bytes of a payload")
+        want.partial.feed(chunk)
+        self.moved_bytes += len(chunk)
+        if want.partial.complete:
+            want.values, want.partial = want.partial.finish(), None
+            self._open.pop(0)

@@ -186,6 +186,7 @@ class Limits(Frozen):
 
     heartbeat_s: Annotated[float, Field(gt=0)] = 1.0
     lease_s: Annotated[float, Field(gt=0)] = 15.0  # silence after which a parent or a child counts as lost
+    connect_s: Annotated[float, Field(gt=0)] = 60.0  # from the start of a child until its parent answers
     join_s: Annotated[float, Field(gt=0)] = 300.0  # from the start until all are ready
     round_s: Annotated[float, Field(gt=0)] = 900.0  # one round of devices, from command to report
     stall_s: Annotated[float, Field(gt=0)] = 30.0  # a transfer without progress

@@ -6,6 +6,7 @@ that the other side raises the same class.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -61,3 +62,11 @@ def _class_name(error: grpc.aio.AioRpcError) -> str | None:
         if key == _ERROR_KEY:
             return value.decode() if isinstance(value, bytes) else value
     return None
+
+
+async def cut_off(task: asyncio.Future[None]) -> None:
+    """Ends a helper task of a call; what it raised because the call had ended is of no interest."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and isinstance(error := task.exception(), HffmError):
+        raise error

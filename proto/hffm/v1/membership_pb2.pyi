@@ -1,22 +1,10 @@
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class Step(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    STEP_UNSPECIFIED: _ClassVar[Step]
-    STEP_RUN: _ClassVar[Step]
-    STEP_INSTALL: _ClassVar[Step]
-    STEP_COLLECT: _ClassVar[Step]
-STEP_UNSPECIFIED: Step
-STEP_RUN: Step
-STEP_INSTALL: Step
-STEP_COLLECT: Step
 
 class ChildMessage(_message.Message):
     __slots__ = ("hello", "ready", "heartbeat", "done", "events", "failed")
@@ -35,20 +23,22 @@ class ChildMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., events: _Optional[_Union[EventBatch, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
 
 class ParentMessage(_message.Message):
-    __slots__ = ("welcome", "run", "install", "heartbeat", "collect", "stop")
+    __slots__ = ("welcome", "run", "install", "heartbeat", "collect", "stop", "number")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     INSTALL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     COLLECT_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     run: Run
     install: Install
     heartbeat: Heartbeat
     collect: Collect
     stop: Stop
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., install: _Optional[_Union[Install, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., collect: _Optional[_Union[Collect, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ...) -> None: ...
+    number: int
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., install: _Optional[_Union[Install, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., collect: _Optional[_Union[Collect, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("run_id", "node", "role", "plan_sha256", "version")
@@ -125,12 +115,10 @@ class Run(_message.Message):
     def __init__(self, first_round: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Done(_message.Message):
-    __slots__ = ("round", "step")
-    ROUND_FIELD_NUMBER: _ClassVar[int]
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    round: int
-    step: Step
-    def __init__(self, round: _Optional[int] = ..., step: _Optional[_Union[Step, str]] = ...) -> None: ...
+    __slots__ = ("number",)
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    def __init__(self, number: _Optional[int] = ...) -> None: ...
 
 class Install(_message.Message):
     __slots__ = ("round", "versions")

@@ -1,0 +1,131 @@
+"""Device-to-device clusters: the graph that joins the devices of an aggregator, its head, and the tree to it."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+from math import dist
+
+from node.plan import Cluster, Link, LinkKind
+from node.randomness import generator
+from node.routing import Pair, is_connected, minimum_spanning_tree, proximity_graph, tree_towards
+from orchestrator.links import Links, seconds_of
+from orchestrator.scenario import D2dSpec, Scenario
+from orchestrator.topology import Network
+
+
+def build_clusters(
+    scenario: Scenario, network: Network, links: Links, payload_bytes: float
+) -> tuple[list[Cluster], list[Link]]:
+    """One cluster per lowest aggregator, and the links of its graph in both directions."""
+    clusters: list[Cluster] = []
+    found: list[Link] = []
+    spec = scenario.topology.d2d
+    parents = [a.id for a in network.aggregators if a.tier == network.tiers[-1]]
+    heads = _heads(scenario, network, parents)
+    for parent in parents:
+        members = network.members(parent)
+        edges = _graph(scenario, network, links, parent, members, payload_bytes)
+        own = [links.needed(a, b, LinkKind.D2D) for edge in edges for a, b in (edge, edge[::-1])]
+        tree = tree_towards(edges, seconds_of(own, payload_bytes), heads[parent])
+        clusters.append(Cluster(parent=parent, head=heads[parent], edges=tuple(tree), relay=spec.relay))
+        found += own
+    return clusters, found
+
+
+def _heads(scenario: Scenario, network: Network, parents: list[str]) -> dict[str, str]:
+    spec = scenario.topology.d2d
+    if spec.heads == "random":
+        draws = {p: generator(scenario.seed, p, "head") for p in parents}
+        return {p: str(draws[p].choice(network.members(p))) for p in parents}
+    heads: dict[str, str] = {}
+    parent_of = {d.id: d.parent for d in network.devices}
+    for i, given in enumerate(spec.heads):
+        key = f"topology.d2d.heads[{i}]"
+        if isinstance(given, int) and not 0 <= given < len(network.devices):
+            raise scenario.error(key, f"no device {given}; they count from 0 to {len(network.devices) - 1}")
+        head = network.devices[given].id if isinstance(given, int) else given
+        parent = parent_of.get(head)
+        if parent is None:
+            raise scenario.error(key, f"no device '{head}'; they are {_some(list(parent_of))}")
+        if parent in heads:
+            raise scenario.error(key, f"'{head}' and '{heads[parent]}' are both below '{parent}'; keep one")
+        heads[parent] = head
+    if missing := [p for p in parents if p not in heads]:
+        why = f"no head for the cluster of '{missing[0]}'; add one of {_some(network.members(missing[0]))}"
+        raise scenario.error("topology.d2d.heads", f"{why}, or write heads: random")
+    return heads
+
+
+def _graph(
+    scenario: Scenario, network: Network, links: Links, parent: str, members: list[str], payload_bytes: float
+) -> list[Pair]:
+    spec = scenario.topology.d2d
+    key = "topology.d2d.graph"
+    graph = spec.graph
+    if isinstance(graph, dict):
+        key = f"{key}.{parent}"
+        if unknown := sorted(set(graph) - {a.id for a in network.aggregators}):
+            raise scenario.error(f"topology.d2d.graph.{unknown[0]}", "no such aggregator; correct the name")
+        graph = graph.get(parent, "mst")
+    if isinstance(graph, tuple):
+        return _listed(scenario, network, graph, members, key)
+    if graph == "mst":
+        return _nearest(spec, network, links, members, payload_bytes)
+    if graph == "random-geometric":
+        return _random_geometric(scenario.seed, parent, members, spec.radius)
+    return family(graph, members)
+
+
+def family(name: str, members: list[str]) -> list[Pair]:
+    """Edges of a graph family over members in the given order; the first is the centre of a star."""
+    if name == "complete":
+        return list(combinations(members, 2))
+    if name == "star":
+        return [(members[0], other) for other in members[1:]]
+    line = list(pairwise(members))
+    return [*line, (members[-1], members[0])] if name == "ring" and len(members) > 2 else line
+
+
+def _nearest(
+    spec: D2dSpec, network: Network, links: Links, members: list[str], payload_bytes: float
+) -> list[Pair]:
+    pairs = [(a, b) for a in members for b in members if a != b]
+    seconds = seconds_of((links.needed(a, b, LinkKind.D2D) for a, b in pairs), payload_bytes)
+    apart = {(a, b): network.distance_m(a, b) for a, b in pairs}
+    return proximity_graph(
+        seconds, {pair: float("inf") if d is None else d for pair, d in apart.items()}, spec.within_m
+    )
+
+
+def _random_geometric(seed: int, parent: str, members: list[str], radius: float) -> list[Pair]:
+    """Points drawn from a square of side 1, joined within `radius`, completed by the shortest spanning tree."""
+    points = dict(
+        zip(members, generator(seed, parent, "d2d").random((len(members), 2)).tolist(), strict=True)
+    )
+    apart = {(a, b): dist(points[a], points[b]) for a, b in combinations(members, 2)}
+    near = {pair for pair, d in apart.items() if d <= radius}
+    if not is_connected(members, near):
+        near |= set(minimum_spanning_tree(apart))
+    return sorted(near)
+
+
+def _listed(
+    scenario: Scenario, network: Network, pairs: tuple[Pair, ...], members: list[str], key: str
+) -> list[Pair]:
+    """The written pairs that belong to this cluster."""
+    parent_of = {d.id: d.parent for d in network.devices}
+    for a, b in pairs:
+        if a == b or parent_of.get(a) is None or parent_of.get(a) != parent_of.get(b):
+            raise scenario.error(
+                key, f"[{a}, {b}]: not two devices of one cluster; devices are {_some(list(parent_of))}"
+            )
+    own = sorted({(min(a, b), max(a, b)) for a, b in pairs if a in members})
+    if not is_connected(members, own):
+        raise scenario.error(
+            key, f"its pairs do not join {_some(members)} to each other; add the missing ones"
+        )
+    return own
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -1,0 +1,199 @@
+"""The scenario: what a user writes, field by field. `orchestrator.reading` reads it, `orchestrator.resolve`
+turns it into plans. Units stand in the names of the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, WrapValidator
+
+from node.errors import ScenarioError
+from node.plan import Limits, ModelSpec, PartitionSpec, Relay, TaskSpec, TrainingSpec
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+Family = Literal["mst", "line", "ring", "star", "complete", "random-geometric"]
+ChannelName = Literal["published", "physical", "table"]
+
+
+def _explained(why: str) -> WrapValidator:
+    """One plain sentence in place of one complaint per alternative of a union."""
+
+    def check(value: Any, inner: Callable[[Any], Any]) -> Any:
+        try:
+            return inner(_tuples(value))
+        except ValueError:
+            raise ValueError(why) from None
+
+    return WrapValidator(check)
+
+
+def _name_alone(key: str) -> WrapValidator:
+    """Lets `channel: physical` stand for `channel: {model: physical}`."""
+
+    def widen(value: Any, inner: Callable[[Any], Any]) -> Any:
+        return inner({key: value} if isinstance(value, str) else _tuples(value))
+
+    return WrapValidator(widen)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples: a wrapped value has left JSON, where strictness takes a list for a tuple."""
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class D2dSpec(Spec):
+    """The device-to-device graph of each cluster; methods without D2D ignore it."""
+
+    # mst: pairs within `within_m` metres, completed by the minimum spanning tree over the seconds of a payload
+    # (as published). Or a list of pairs [[device-0, device-1], ...]. Or a graph per aggregator {edge-0: ring}.
+    graph: Annotated[
+        Family | tuple[tuple[str, str], ...] | dict[str, Family | tuple[tuple[str, str], ...]],
+        _explained(
+            "must be mst, line, ring, star, complete or random-geometric, "
+            "a list of pairs [[device-00, device-01], ...], or one of these per aggregator {edge-0: ring}"
+        ),
+    ] = "mst"
+    within_m: NonNegative = 30.0  # of `mst`, where devices have positions
+    radius: Annotated[float, Field(gt=0, le=2)] = 0.5  # of `random-geometric`, in a square of side 1
+    heads: Annotated[
+        Literal["random"] | tuple[str | int, ...],
+        _explained("must be random, or one device of each cluster, such as [0, 4] or [device-00, device-04]"),
+    ] = "random"
+    relay: Relay = Relay.STORE_AND_FORWARD
+
+
+class DrawnTopology(Spec):
+    """A cloud, edge servers in a square, and a cluster of devices around each: the published random draw."""
+
+    kind: Literal["drawn"]
+    edge_servers: Count = 10
+    devices_per_cluster: Count = 4
+    area_m: Positive = 5000.0  # side of the square
+    min_separation_m: NonNegative = 500.0  # between edge servers
+    cluster_radius_m: Positive = 1000.0  # of a cluster's centre around its edge server
+    device_radius_m: Positive = 500.0  # of a device around the centre of its cluster
+    seed: Annotated[int, Field(ge=0)] | None = None  # of the draw; default: the scenario's
+    d2d: D2dSpec = D2dSpec()
+
+
+class TreeTopology(Spec):
+    """An explicit tree of any depth. Either `fanout` or `tree` says who is below whom."""
+
+    kind: Literal["tree"]
+    tiers: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cloud", "edge")  # from the root down
+    fanout: tuple[Count, ...] | None = None  # children per node of each tier; the last number counts devices
+    # Children of the root by name: a mapping per aggregator; at the lowest tier a number of devices, or names.
+    tree: dict[str, Any] | None = None
+    d2d: D2dSpec = D2dSpec()
+
+
+class LinkRule(Spec):
+    """Sets properties of the links that it matches; a later rule wins over an earlier one."""
+
+    from_: Annotated[str, Field(alias="from")]  # a tier ("device", "edge"), a node, or a pattern ("edge-*")
+    to: str
+    both: bool = False  # the other direction as well
+    rate_bps: Positive | None = None
+    delay_s: NonNegative | None = None  # one way
+    jitter_s: NonNegative | None = None
+    loss: Annotated[float, Field(ge=0, lt=1)] | None = None
+    power_w: NonNegative | None = None  # drawn by the sender while it sends
+
+
+class RadioSpec(Spec):
+    """Constants of one kind of radio link to use in place of those of the model `physical`."""
+
+    bandwidth_hz: Positive | None = None
+    transmit_w: Positive | None = None  # radiated
+    power_w: NonNegative | None = None  # drawn by the sender while it sends
+    delay_s: NonNegative | None = None
+
+
+class ChannelSpec(Spec):
+    """Where the rates of the links come from. What is set beside `model` belongs to that model only."""
+
+    model: ChannelName = "physical"
+    links: tuple[LinkRule, ...] = ()  # table: all rates; physical: exceptions
+    uplink: RadioSpec = RadioSpec()
+    downlink: RadioSpec = RadioSpec()
+    d2d: RadioSpec = RadioSpec()
+
+
+class CirculationRule(Spec):
+    """Periods of some modules in place of those of the method; a later rule wins over an earlier one."""
+
+    modules: str  # pattern: "head/*"
+    methods: str = "*"  # pattern: "hf-fm-*"
+    periods: Annotated[dict[str, Count], Field(min_length=1)]  # tier -> every how many rounds
+
+
+class NetworkSpec(Spec):
+    """Where nodes listen."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    base_port: Annotated[int, Field(ge=1, le=65535)] = 47100  # of the root; the others count up from it
+
+
+class DeviceSpec(Spec):
+    watts: Positive = 5.0  # computing power draw when busy: the fallback where no sensor is found
+
+
+class Published(Spec):
+    """Figures of a publication, to be shown beside those of this system."""
+
+    latency_s: float | None = None
+    energy_j: float | None = None
+    accuracy: float | None = None  # percent
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a scenario was read from."""
+
+    file: str = "scenario"
+    lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line
+
+    def error(self, key: str, why: str) -> ScenarioError:
+        """One line that names the file, the line, the key and what is wrong."""
+        parent = key
+        while parent and parent not in self.lines:
+            parent = parent[: max(parent.rfind("."), parent.rfind("["), 0)]
+        line = f":{self.lines[parent]}" if parent in self.lines else ""
+        where = f"{self.file}{line}: {key}: " if key else f"{self.file}{line}: "
+        return ScenarioError(" ".join((where + why).split()))
+
+
+class Scenario(Spec):
+    name: Name
+    seed: Annotated[int, Field(ge=0)] = 0
+    rounds: Count = 10  # rounds of the devices
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    topology: Annotated[DrawnTopology | TreeTopology, Field(discriminator="kind")]
+    channel: Annotated[ChannelSpec, _name_alone("model")] = ChannelSpec()
+    tasks: Annotated[tuple[TaskSpec, ...], Field(min_length=1)]
+    model: ModelSpec = ModelSpec()
+    partition: PartitionSpec = PartitionSpec()
+    training: TrainingSpec = TrainingSpec()
+    limits: Limits = Limits()
+    circulation: tuple[CirculationRule, ...] = ()
+    links: Literal["none", "paced"] = "paced"  # how transfers are held to the modelled rates
+    payload_bytes: Count | None = None  # what the modules of a round are padded to in all
+    network: NetworkSpec = NetworkSpec()
+    device: DeviceSpec = DeviceSpec()
+    published: dict[str, Published] = {}  # method -> figures
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    def error(self, key: str, why: str) -> ScenarioError:
+        return self._origin.error(key, why)

@@ -1,0 +1,82 @@
+"""The built-in corpora that are drawn: compositional scenes (as GQA asks about) and stylised pictures (as Art does).
+
+Sample i of a corpus has answer i modulo the number of answers, and everything else about it comes from a generator
+named after it, so that any node can make any sample without the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from node.learning import paintings
+from node.learning.corpus import Example, Labels
+from node.learning.scenes import COLOR_NAMES, COUNTS, SHAPE_NAMES, SIZES, draw_scene, render
+from node.randomness import generator
+
+Maker = Callable[[str, np.random.Generator], Example]
+
+
+def _color(answer: str, rng: np.random.Generator) -> Example:
+    scene = draw_scene(rng, int(rng.integers(2, 5)), color=answer)
+    return Example(f"what color is the {scene[0].shape}?", render(scene, rng))
+
+
+def _shape(answer: str, rng: np.random.Generator) -> Example:
+    scene = draw_scene(rng, int(rng.integers(2, 5)), shape=answer)
+    return Example(f"what shape is the {scene[0].color} thing?", render(scene, rng))
+
+
+def _count(answer: str, rng: np.random.Generator) -> Example:
+    scene = draw_scene(rng, COUNTS.index(answer) + 1)
+    return Example("how many things are there?", render(scene, rng))
+
+
+def _size(answer: str, rng: np.random.Generator) -> Example:
+    scene = draw_scene(rng, int(rng.integers(2, 5)), size=answer)
+    return Example(f"is the {scene[0].shape} big or small?", render(scene, rng))
+
+
+# Family: its answers, and what makes a sample for one of them.
+Families = dict[str, tuple[tuple[str, ...], Maker]]
+GQA: Families = {
+    "color": (COLOR_NAMES, _color),
+    "shape": (SHAPE_NAMES, _shape),
+    "count": (COUNTS, _count),
+    "size": (SIZES, _size),
+}
+ART: Families = {
+    "style": (paintings.STYLES, paintings.ask_style),
+    "palette": (tuple(paintings.PALETTES), paintings.ask_palette),
+    "subject": (tuple(paintings.SUBJECTS), paintings.ask_subject),
+}
+
+
+class GeneratedCorpus:
+    """The first `answers` answers of the families, `samples_per_answer` samples of each."""
+
+    def __init__(
+        self, families: Families, name: str, answers: int, samples_per_answer: int, seed: int
+    ) -> None:
+        self._makers = [(kind, a, make) for kind, (names, make) in families.items() for a in names][:answers]
+        self._name = name
+        self._seed = seed
+        self._count = answers * samples_per_answer
+
+    @cached_property
+    def answers(self) -> tuple[str, ...]:
+        return tuple(answer for _, answer, _ in self._makers)
+
+    @cached_property
+    def labels_N(self) -> Labels:
+        return np.arange(self._count, dtype=np.int64) % len(self._makers)
+
+    @cached_property
+    def kinds(self) -> Sequence[str]:
+        return [self._makers[label][0] for label in self.labels_N]
+
+    def example(self, index: int) -> Example:
+        _, answer, make = self._makers[self.labels_N[index]]
+        return make(answer, generator(self._seed, "corpus", self._name, index))

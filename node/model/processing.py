@@ -1,0 +1,34 @@
+"""From an image and a question to what a ViLT takes in, by the processor saved beside the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def tokenizer_of(vocabulary: Sequence[str], length: int) -> Any:
+    """A BERT tokenizer of whole words."""
+    from transformers.models.bert.tokenization_bert import BertTokenizer
+
+    ids = {word: index for index, word in enumerate(vocabulary)}
+    return BertTokenizer(vocab=ids, do_lower_case=True, model_max_length=length)
+
+
+def whiten(images_BHWC: NDArray[np.uint8]) -> Tensor:
+    """Pixels [B, C, H, W] in -1..1, as ViLT's image processor makes them of images of the right size."""
+    return torch.from_numpy(images_BHWC).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def save_processor(folder: Path, vocabulary: Sequence[str], length: int, *, side: int, patch: int) -> None:
+    """Tokenizer and image processor, so that ViltProcessor.from_pretrained(folder) works."""
+    from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
+    from transformers.models.vilt.processing_vilt import ViltProcessor
+
+    images = ViltImageProcessorPil(size={"shortest_edge": side}, size_divisor=patch)
+    ViltProcessor(images, tokenizer_of(vocabulary, length)).save_pretrained(folder)

@@ -3,6 +3,7 @@
 Events travel up the tree and end in the run folder's events.jsonl. Every event has
     t      Unix seconds (start of the phase or transfer, else the moment)
     node   who says it
+    seq    counts that node's events from 1
     kind   one of the kinds below
 and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, rounds count from 0:
     joined      role, parent, pid, host, version
@@ -17,7 +18,9 @@ and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, round
     metric      round, task, when (local: before aggregation; aggregated: after), correct, total, accuracy,
                 loss (local only), train_samples, baseline (guessing from the question alone), modules [..]
     aggregated  round, module, tier, contributors [..], weight, sha256
-    round       round, tier, wall_s, missing [..]          an aggregator closes a round
+    round       round (the last one), rounds (of its children, in this one of its own), tier, wall_s,
+                missing [..]                               an aggregator closes a round
+    installed   round, wall_s                              all below have adopted the result
     warning     message
     failed      error, message, exit_code
     left        reason
@@ -41,13 +44,16 @@ class NodeLog:
     def __init__(self, node: str, *sinks: Sink) -> None:
         self.node = node
         self._sinks = list(sinks)
+        self._count = 0
 
     def add_sink(self, sink: Sink) -> None:
         self._sinks.append(sink)
 
     def emit(self, kind: str, *, t: float | None = None, **fields: Any) -> None:
         """Tells all sinks. `t` is the start of what is told, when it took time."""
-        event = {"t": time.time() if t is None else t, "node": self.node, "kind": kind, **fields}
+        self._count += 1
+        t = time.time() if t is None else t
+        event = {"t": t, "node": self.node, "seq": self._count, "kind": kind, **fields}
         for sink in self._sinks:
             sink(event)
 
@@ -60,5 +66,5 @@ def encode(event: Event) -> str:
 def stderr_sink(event: Event) -> None:
     """The event as a plain line for a person, on standard error."""
     clock = time.strftime("%H:%M:%S", time.localtime(event["t"]))
-    rest = " ".join(f"{k}={v}" for k, v in event.items() if k not in ("t", "node", "kind"))
+    rest = " ".join(f"{k}={v}" for k, v in event.items() if k not in ("t", "node", "seq", "kind"))
     print(f"{clock} {event['node']} {event['kind']} {rest}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from enum import StrEnum
 from functools import cached_property
 from math import gcd, prod
@@ -257,6 +258,14 @@ class Plan(Frozen):
     def _links(self) -> dict[tuple[str, str], Link]:
         return {(link.src, link.dst): link for link in self.links}
 
+    @cached_property
+    def _children(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for n in sorted(self.nodes, key=lambda n: n.id):
+            if n.parent is not None:
+                found.setdefault(n.parent, []).append(n.id)
+        return found
+
     def node(self, node_id: str) -> Node:
         """Raises PlanError for an unknown name."""
         try:
@@ -267,13 +276,30 @@ class Plan(Frozen):
 
     def children(self, node_id: str) -> list[str]:
         """In ascending order."""
-        return sorted(n.id for n in self.nodes if n.parent == node_id)
+        return list(self._children.get(node_id, ()))
 
     def link(self, src: str, dst: str) -> Link | None:
         return self._links.get((src, dst))
 
     def module(self, name: str) -> Module | None:
         return next((m for m in self.modules if m.name == name), None)
+
+    def subtree(self, node_id: str) -> list[str]:
+        """The node and everything below it."""
+        found = [node_id]
+        for member in found:
+            found.extend(self.children(member))
+        return found
+
+    def padded_bytes(self, modules: Collection[str]) -> int:
+        """Modelled size of a payload of these modules: their share, by values, of `payload_bytes`.
+
+        Without `payload_bytes`, four bytes per value.
+        """
+        values = sum(m.size for m in self.modules if m.name in modules)
+        if self.payload_bytes is None:
+            return 4 * values
+        return round(self.payload_bytes * values / sum(m.size for m in self.modules))
 
     def cluster_of(self, device: str) -> Cluster | None:
         """The device-to-device cluster that a device belongs to."""

@@ -15,6 +15,7 @@ from node import __version__
 from node.errors import ProtocolError, QuorumError
 from node.log import NodeLog
 from node.plan import Plan
+from node.waiting import Change
 from node.wire.status import Context, answering, cut_off
 
 Command = pb.Run | pb.Install | pb.Collect
@@ -38,7 +39,7 @@ class Child:
     outbox: asyncio.Queue[pb.ParentMessage | None] = field(default_factory=asyncio.Queue)
 
 
-class Family(rpc.MembershipServicer):  # type: ignore[misc]
+class Family(rpc.MembershipServicer):
     """The service Membership of one parent."""
 
     def __init__(self, plan: Plan, node: str, log: NodeLog, relay_event: Callable[[str], None]) -> None:
@@ -48,7 +49,7 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
         self._relay_event = relay_event
         self.children = {c: Child(c) for c in plan.children(node)}
         self._number = 0
-        self._changed = asyncio.Event()
+        self._changed = Change()
 
     # -- what the role asks for ---------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
             child.outbox.put_nowait(pb.ParentMessage(stop=pb.Stop(reason=reason)))
         deadline = time.monotonic() + self._plan.limits.lease_s
         while any(c.connected for c in self.children.values()) and time.monotonic() < deadline:
-            await self._change(deadline - time.monotonic())
+            await self._changed.wait(deadline - time.monotonic())
 
     async def watch(self) -> None:
         """Drops children whose lease has run out; runs as long as the node does."""
@@ -126,7 +127,7 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
         finally:
             if child is not None and child.connection == connection:
                 child.connected = False
-                self._notify()
+                self._changed.happened()
 
     def _admit(self, first: pb.ChildMessage | None) -> Child:
         if first is None or first.WhichOneof("body") != "hello":
@@ -153,10 +154,8 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
         self, child: Child, messages: AsyncIterator[pb.ChildMessage], context: Context
     ) -> None:
         await context.write(pb.ParentMessage(welcome=pb.Welcome(lease_s=self._plan.limits.lease_s)))
-        if child.pending is not None:
-            child.outbox.put_nowait(
-                child.pending
-            )  # lost with the connection, perhaps; doing it is idempotent
+        for pending in child.pending:  # lost with the connection, perhaps
+            child.outbox.put_nowait(pending)
         outbox = child.outbox
         writer = asyncio.ensure_future(self._write(outbox, context))
         try:
@@ -188,7 +187,7 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
         elif body == "failed":
             failed = message.failed
             self._drop(child, f"{failed.error}: {failed.message}", failed.exit_code)
-        self._notify()
+        self._changed.happened()
 
     # -- waiting ------------------------------------------------------------------------------------------
 
@@ -208,7 +207,7 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
             gone = sum(bool(c.gone) for c in self.children.values())
             if left_s <= 0 or len(self.children) - gone < needed:
                 raise self._too_few(missing, needed, deadline_s if left_s <= 0 else None)
-            await self._change(left_s)
+            await self._changed.wait(left_s)
 
     def _too_few(self, missing: dict[str, str], needed: int, deadline_s: float | None) -> QuorumError:
         when = "" if deadline_s is None else f" after {deadline_s:g} s"
@@ -224,19 +223,7 @@ class Family(rpc.MembershipServicer):  # type: ignore[misc]
         child.exit_code = exit_code
         child.outbox.put_nowait(None)
         self._log.emit("lost", child=child.id, reason=reason)
-        self._notify()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _change(self, timeout_s: float) -> None:
-        """Until something has changed, or the time is up."""
-        try:
-            async with asyncio.timeout(max(0.0, timeout_s)):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        self._changed.happened()
 
 
 def _message(command: Command, number: int) -> pb.ParentMessage:

@@ -31,7 +31,6 @@ class ParentSession:
         plan: Plan,
         node: str,
         channels: Channels,
-        log: NodeLog,
         statuses: Callable[[], list[pb.NodeStatus]],
     ) -> None:
         parent = plan.node(plan.node(node).parent or "")
@@ -48,10 +47,11 @@ class ParentSession:
         self._obeyed = 0  # number of the last command taken
         self._done = 0  # number of the last command done, said again after a broken connection
         self._events: list[str] = []
+        self.stopped = asyncio.Event()  # the parent said Stop
         self._wake = asyncio.Event()
         self._all_said = asyncio.Event()
         self._reports: list[pb.ChildMessage] = []
-        self._commands: asyncio.Queue[tuple[int, Command] | None] = asyncio.Queue()
+        self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
 
     # -- what the role says and hears ---------------------------------------------------------------------
 
@@ -77,9 +77,9 @@ class ParentSession:
         self._report(pb.ChildMessage(failed=failed))
 
     async def commands(self) -> AsyncIterator[tuple[int, Command]]:
-        """Numbered commands, until the parent says Stop."""
-        while (command := await self._commands.get()) is not None:
-            yield command
+        """Numbered commands, in their order, without an end."""
+        while True:
+            yield await self._commands.get()
 
     async def flushed(self, timeout_s: float) -> None:
         """Waits until everything said has been handed to the connection, or the time is up."""
@@ -139,7 +139,7 @@ class ParentSession:
             if body == "welcome":
                 self._welcomed = True
             elif body == "stop":
-                self._commands.put_nowait(None)
+                self.stopped.set()
             elif body in ("run", "install", "collect"):
                 self._obey(message.number, getattr(message, body))
 

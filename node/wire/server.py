@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -13,12 +14,12 @@ from node.wire.channels import SERVER_OPTIONS
 
 _PACKAGE = "hffm.v1"
 
+AddService = Callable[[Any], None]  # adds one service to a server
+Services = dict[str, AddService]  # by name within hffm.v1
 
-async def serve(address: str, services: dict[str, Callable[[grpc.aio.Server], None]]) -> grpc.aio.Server:
-    """Starts listening. `services`: name within hffm.v1 -> the function that adds it to a server.
 
-    Raises AddressError when the address cannot be bound.
-    """
+async def serve(address: str, services: Services) -> grpc.aio.Server:
+    """Starts listening. Raises AddressError when the address cannot be bound."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     checks = health.aio.HealthServicer()
     names = [f"{_PACKAGE}.{name}" for name in services]

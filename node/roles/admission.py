@@ -1,0 +1,58 @@
+"""What a manifest must satisfy before a byte of its payload is taken: pure checks against the plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, Manifest
+
+from node.errors import PayloadRefused
+from node.payload import largest_size_bytes
+from node.plan import Module, Plan
+
+_SHA256_BYTES = 32
+_LARGEST_WEIGHT = 2.0**53  # a float64 counts samples exactly up to here
+
+
+def check_manifest(plan: Plan, manifest: Manifest, entitled: Collection[str]) -> Module:
+    """The module's schema, or PayloadRefused: unknown module, impossible size, weight or contributors.
+
+    `entitled`: the devices whose training may be behind this payload.
+    """
+    module = plan.module(manifest.module)
+    if module is None:
+        known = ", ".join(m.name for m in plan.modules)
+        raise PayloadRefused(f"module '{manifest.module}' is not in the plan; it has {known}")
+    _check_size(plan, module, manifest)
+    _check_weight(manifest)
+    names = list(manifest.contributors)
+    if len(set(names)) != len(names):
+        raise PayloadRefused(f"module '{module.name}': a contributor is listed twice")
+    strangers = sorted(set(names).difference(entitled))
+    if strangers:
+        raise PayloadRefused(f"module '{module.name}': '{strangers[0]}' is not below '{manifest.sender}'")
+    return module
+
+
+def _check_size(plan: Plan, module: Module, manifest: Manifest) -> None:
+    limit = largest_size_bytes(module)
+    if manifest.size_bytes > limit:
+        raise PayloadRefused(f"module '{module.name}': {manifest.size_bytes} bytes announced, limit {limit}")
+    padding_limit = (plan.payload_bytes or 0) * max(1, len(plan.devices))
+    if manifest.padding_bytes > padding_limit:
+        raise PayloadRefused(f"module '{module.name}': {manifest.padding_bytes} bytes of padding")
+    if manifest.size_bytes and len(manifest.sha256) != _SHA256_BYTES:
+        raise PayloadRefused(f"module '{module.name}': the manifest carries no SHA-256 digest")
+
+
+def _check_weight(manifest: Manifest) -> None:
+    weight = manifest.weight
+    if not math.isfinite(weight) or not 0 <= weight <= _LARGEST_WEIGHT:
+        raise PayloadRefused(f"module '{manifest.module}': impossible weight {weight}")
+    if manifest.purpose == PURPOSE_SNAPSHOT:
+        return
+    if (weight > 0) != bool(manifest.size_bytes) or (weight > 0) != bool(manifest.contributors):
+        raise PayloadRefused(
+            f"module '{manifest.module}': weight, size and contributors are all there or none is"
+        )

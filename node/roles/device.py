@@ -1,0 +1,144 @@
+"""A device: trains, evaluates, sends what it learned, adopts what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from hffm.v1 import membership_pb2 as pb
+from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE
+
+from node import gate
+from node.errors import PayloadRefused
+from node.learning.learner import Learner, Score, Trained
+from node.log import NodeLog
+from node.plan import CLUSTER_TIER, Plan
+from node.roles.member import Held, Member
+from node.roles.neighbour import Neighbour
+from node.wire.transfer import Outgoing
+
+T = TypeVar("T")
+
+
+class Device(Member):
+    """All computing runs in one thread of its own, so that the event loop keeps answering."""
+
+    def __init__(self, plan: Plan, node_id: str, log: NodeLog) -> None:
+        super().__init__(plan, node_id, log)
+        cluster = plan.cluster_of(node_id)
+        self.neighbour = Neighbour(self, cluster) if cluster is not None else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
+        self._learner: Learner | None = None
+        self._scores: list[Score] = []
+        self._evaluated = -1  # last round whose aggregate has been evaluated
+
+    def statuses(self) -> list[pb.NodeStatus]:
+        return [self.status()]
+
+    async def load(self) -> dict[str, int]:
+        """Loads model and data; training samples behind each module."""
+        self.phase = "loading"
+        self._learner = await self._compute("load", -1, lambda: Learner(self.plan, self.node.id))
+        self.phase = "ready"
+        return dict(self._learner.samples)
+
+    # -- commands -----------------------------------------------------------------------------------------
+
+    async def run(self, first_round: int, count: int) -> None:
+        last = first_round + count - 1
+        for round_index in range(first_round, last + 1):
+            self.round = round_index
+            await self._train(round_index)
+            await self._send(round_index)
+            if round_index < last:
+                await self._evaluate(round_index)
+
+    async def install(self, round_index: int, versions: list[pb.Version]) -> None:
+        self.phase = "installing"
+        await self.adopt(round_index, versions)
+        if round_index >= 0 and round_index > self._evaluated:
+            await self._evaluate(round_index)
+        self.phase = "ready"
+
+    async def collect(self, round_index: int) -> list[Outgoing]:
+        """What its parent does not have: results that were not averaged any further."""
+        own = [h for h in self.held.values() if h.weight > 0]
+        return [self.announce(h, PURPOSE_SNAPSHOT, round_index) for h in own]
+
+    # -- learning -----------------------------------------------------------------------------------------
+
+    async def _train(self, round_index: int) -> None:
+        self.phase = "training"
+        learner = self._loaded
+        values = {name: held.values for name, held in self.held.items()}
+        trained = await self._compute("train", round_index, lambda: learner.train(values, round_index))
+        for name, new in trained.modules.items():
+            if trained.samples[name] > 0:
+                module, weight = self.modules[name], float(trained.samples[name])
+                self.held[name] = Held(module, new, round_index, weight, (self.node.id,))
+        scores = await self._scored(round_index)
+        for score in scores:
+            self._log_score(score, round_index, "local", trained)
+
+    async def _evaluate(self, round_index: int) -> None:
+        """What the device has after aggregation; the scores of its own model when nothing came back."""
+        self.phase = "evaluating"
+        for score in await self._scored(round_index):
+            self._log_score(score, round_index, "aggregated", None)
+        self._evaluated = round_index
+
+    async def _scored(self, round_index: int) -> list[Score]:
+        learner = self._loaded
+        values = {name: held.values for name, held in self.held.items()}
+        return await self._compute("evaluate", round_index, lambda: learner.evaluate(values))
+
+    def _log_score(self, score: Score, round_index: int, when: str, trained: Trained | None) -> None:
+        modules = [m.name for m in self.plan.modules if m.task in (None, score.task)]
+        samples = self._loaded.train_samples_by_task.get(score.task, 0)
+        self.log.emit(
+            "metric",
+            round=round_index,
+            task=score.task,
+            when=when,
+            correct=score.correct,
+            total=score.total,
+            accuracy=score.correct / score.total if score.total else None,
+            loss=trained.losses.get(score.task) if trained else None,
+            train_samples=samples,
+            baseline=score.baseline,
+            modules=modules,
+        )
+
+    @property
+    def _loaded(self) -> Learner:
+        assert self._learner is not None, "load() comes first"
+        return self._learner
+
+    async def _compute(self, phase: str, round_index: int, work: Callable[[], T]) -> T:
+        def measured() -> T:
+            with gate.turn(), self.meter.phase(phase, round_index):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, measured)
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    async def _send(self, round_index: int) -> None:
+        self.phase = "sending"
+        parent = self.plan.node(self.node.parent or "")
+        upward = [m for m in self.plan.modules if m.due(parent.tier, round_index)]
+        near: list[str] = []
+        if self.neighbour is not None:
+            near = [m.name for m in self.plan.modules if m.due(CLUSTER_TIER, round_index)]
+            if near:
+                await self.neighbour.circulate(round_index, near, hand_up={m.name for m in upward})
+        mine = [m.name for m in upward if self.neighbour is None or not m.over_d2d or self.neighbour.is_head]
+        held = [self.held[name] for name in mine if self.held[name].weight > 0]
+        try:
+            updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in held]
+            await self.push(parent.id, updates, planned=mine)
+        except PayloadRefused as error:
+            # Too late, most often: the round was closed without this device, which goes on with the next one.
+            self.log.emit("warning", message=f"update of round {round_index} was not taken: {error}")

@@ -1,0 +1,100 @@
+"""The root of the tree: an aggregator whose commands come from an orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hffm.v1.control_pb2 import StatusReply
+from hffm.v1.payload_pb2 import Manifest
+
+from node.errors import BusyError, HffmError
+from node.payload import Payload
+from node.roles.aggregator import Aggregator
+from node.wire.control import EventBook
+
+
+class Root:
+    """State of the run; the service Control acts on it."""
+
+    def __init__(self, aggregator: Aggregator, events: EventBook) -> None:
+        self.events = events
+        self._aggregator = aggregator
+        self._state = "joining"
+        self._failure: HffmError | None = None
+        self._rounds_done = 0
+        self._orders: asyncio.Queue[int] = asyncio.Queue()
+        self.stopped = asyncio.Event()  # an orchestrator said Stop
+        self.stop_reason = ""
+
+    async def run(self) -> None:
+        """Carries out orders until it is ended from outside."""
+        try:
+            await self._aggregator.family.all_ready()
+            self._aggregator.phase = self._state = "ready"
+            while True:
+                await self._rounds(await self._orders.get())
+                self._aggregator.phase = self._state = "ready"
+        except HffmError as error:
+            self._fail(error)
+            await self.stopped.wait()  # an orchestrator wants to know why, and to fetch the events
+
+    async def _rounds(self, count: int) -> None:
+        first, end = self._rounds_done, self._rounds_done + count
+        plan, tier = self._aggregator.plan, self._aggregator.node.tier
+        while first < end:
+            stride = plan.stride(tier, end - first, first)
+            await self._aggregator.run(first, stride)
+            await self._aggregator.install_below(first + stride - 1)
+            first += stride
+            self._rounds_done = first
+
+    def _fail(self, error: HffmError) -> None:
+        self._state, self._failure = "failed", error
+        self._aggregator.phase = "failed"
+        log = self._aggregator.log
+        log.emit("failed", error=type(error).__name__, message=str(error), exit_code=error.exit_code)
+
+    # -- Controlled ---------------------------------------------------------------------------------------
+
+    def report(self) -> StatusReply:
+        failed = self._failure
+        return StatusReply(
+            run_id=self._aggregator.plan.run_id,
+            state=self._state,
+            error=f"{failed}" if failed else "",
+            exit_code=self._exit_code(),
+            rounds_done=self._rounds_done,
+            nodes=self._aggregator.statuses(),
+        )
+
+    def start_rounds(self, count: int) -> int:
+        if count < 1:
+            raise BusyError(f"{count} rounds asked for: ask for 1 or more")
+        if self._state != "ready":
+            raise BusyError(f"the run is {self._state}: rounds start when it is ready, see `hffm status`")
+        self._state = "running"
+        self._orders.put_nowait(count)
+        return self._rounds_done
+
+    async def snapshot(self) -> Sequence[tuple[Manifest, Payload]]:
+        if self._state != "ready":
+            raise BusyError(f"the run is {self._state}: modules are handed out when it is ready")
+        self._state = "running"
+        try:
+            last = max(0, self._rounds_done - 1)
+            found = await self._aggregator.collect(last)
+        finally:
+            self._state = "ready"
+        return [(one.manifest, one.payload) for one in found if one.payload is not None]
+
+    def stop(self, reason: str) -> None:
+        self._state, self.stop_reason = "stopping", reason
+        self.stopped.set()
+
+    def _exit_code(self) -> int:
+        """Of the child that caused the failure, where one did."""
+        if self._failure is None:
+            return 0
+        children = self._aggregator.family.children.values()
+        return next((c.exit_code for c in children if c.exit_code), self._failure.exit_code)

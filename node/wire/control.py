@@ -1,0 +1,91 @@
+"""The service Control, and its client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from hffm.v1 import control_pb2 as pb
+from hffm.v1 import control_pb2_grpc as rpc
+from hffm.v1.payload_pb2 import Manifest
+
+from node.payload import Payload
+from node.waiting import Change
+from node.wire.pacing import CHUNK_BYTES
+from node.wire.status import Context, answering
+
+_IDLE_S = 3600.0
+
+
+class EventBook:
+    """All events of a run, in the order in which they reached the root."""
+
+    def __init__(self) -> None:
+        self._events: list[str] = []
+        self._more = Change()
+        self._closed = False
+
+    def add(self, encoded: str) -> None:
+        self._events.append(encoded)
+        self._more.happened()
+
+    def close(self) -> None:
+        """Nothing more will come: those who read reach the end."""
+        self._closed = True
+        self._more.happened()
+
+    async def since(self, number: int) -> AsyncIterator[tuple[int, str]]:
+        """Numbered events from `number` on, until the book is closed."""
+        while True:
+            while number < len(self._events):
+                yield number, self._events[number]
+                number += 1
+            if self._closed:
+                return
+            await self._more.wait(_IDLE_S)
+
+
+class Controlled(Protocol):
+    """What the root offers to an orchestrator."""
+
+    events: EventBook
+
+    def report(self) -> pb.StatusReply: ...
+
+    def start_rounds(self, count: int) -> int:
+        """Index of the first round; BusyError while rounds run or before all are ready."""
+        ...
+
+    async def snapshot(self) -> Sequence[tuple[Manifest, Payload]]: ...
+
+    def stop(self, reason: str) -> None: ...
+
+
+class ControlService(rpc.ControlServicer):
+    def __init__(self, root: Controlled) -> None:
+        self._root = root
+
+    async def Status(self, request: pb.StatusRequest, context: Context) -> pb.StatusReply:
+        return self._root.report()
+
+    async def StartRounds(self, request: pb.StartRoundsRequest, context: Context) -> pb.StartRoundsReply:
+        async with answering(context):
+            return pb.StartRoundsReply(first_round=self._root.start_rounds(request.count))
+        raise AssertionError("answering ends the call")
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchReply]:
+        async for number, event in self._root.events.since(request.next):
+            yield pb.WatchReply(sequence=number, event=event)
+
+    async def Snapshot(
+        self, request: pb.SnapshotRequest, context: Context
+    ) -> AsyncIterator[pb.SnapshotReply]:
+        async with answering(context):
+            for manifest, payload in await self._root.snapshot():
+                yield pb.SnapshotReply(manifest=manifest)
+                for chunk in payload.chunks(CHUNK_BYTES):
+                    yield pb.SnapshotReply(chunk=bytes(chunk))
+
+    async def Stop(self, request: pb.StopRequest, context: Context) -> pb.StopReply:
+        self._root.stop(request.reason or "asked to")
+        return pb.StopReply()

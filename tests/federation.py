@@ -121,7 +121,7 @@ class ArithmeticLearner:
     def __init__(self, plan: Plan, device_id: str) -> None:
         self._plan, self._device = plan, device_id
         self.samples = {m.name: samples_of(device_id, m.name) for m in plan.modules}
-        self.train_samples_by_task = {"t": 1}
+        self.train_samples = {"t": 1}
 
     def train(self, modules: Mapping[str, Values], round_index: int) -> Trained:
         new = {n: step(self._device, n, round_index, v) for n, v in modules.items() if self.samples[n]}

@@ -96,7 +96,7 @@ class Device(Member):
 
     def _log_score(self, score: Score, round_index: int, when: str, trained: Trained | None) -> None:
         modules = [m.name for m in self.plan.modules if m.task in (None, score.task)]
-        samples = self._loaded.train_samples_by_task.get(score.task, 0)
+        samples = self._loaded.train_samples.get(score.task, 0)
         self.log.emit(
             "metric",
             round=round_index,

@@ -80,12 +80,13 @@ class ExchangeService(rpc.ExchangeServicer):
             self._check_run(request.run_id)
             peer = peer_of(context)
             pacer = self._pacers.to(peer)
+            transit = pacer.transit()
             for want in request.wants:
                 manifest, payload = self._receiver.offer(want.module, want.sha256, peer)
                 yield pb.PullReply(manifest=manifest)
                 padding = manifest.padding_bytes
                 for chunk in payload.chunks(pacer.chunk_bytes, want.offset, padding):
-                    await pacer.carry(len(chunk))
+                    await transit.carry(len(chunk))
                     yield pb.PullReply(chunk=bytes(chunk))
 
     def _check_run(self, run_id: str) -> None:

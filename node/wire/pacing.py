@@ -30,17 +30,34 @@ class Pacer:
             return CHUNK_BYTES
         return int(min(CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, self.link.rate_bps / 8 * _CHUNK_S)))
 
-    def reserve(self, now_s: float, size_bytes: int) -> float:
-        """Takes the link for one chunk and returns when it has arrived at the other end."""
-        if self.link is None:
-            return now_s
-        self._idle_at = max(now_s, self._idle_at) + 8 * size_bytes / self.link.rate_bps
-        return self._idle_at + self.link.delay_s
+    def reserve(self, ready_s: float, size_bytes: int) -> float:
+        """Takes the link for a chunk that is ready at this time; when its last byte has left."""
+        assert self.link is not None
+        self._idle_at = max(ready_s, self._idle_at) + 8 * size_bytes / self.link.rate_bps
+        return self._idle_at
+
+    def transit(self) -> Transit:
+        """For one stream of chunks."""
+        return Transit(self)
+
+
+class Transit:
+    """One stream of chunks over a link: they follow one another, and the delay is paid once."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self._started = False
 
     async def carry(self, size_bytes: int) -> None:
         """Waits until a chunk of this size has crossed the link."""
+        link = self._pacer.link
+        if link is None:
+            return
         now = time.monotonic()
-        wait = self.reserve(now, size_bytes) - now
+        # The chunk before this one arrived just now, so it had left one delay earlier, and this one followed it.
+        ready = now - link.delay_s if self._started else now
+        self._started = True
+        wait = self._pacer.reserve(ready, size_bytes) + link.delay_s - now
         if wait > 0:
             await asyncio.sleep(wait)
 

@@ -133,6 +133,7 @@ class _Push:
     async def _requests(
         self, outgoing: list[Outgoing], resume: bool, offsets: asyncio.Queue[int]
     ) -> AsyncIterator[pb.PushRequest]:
+        transit = self._pacer.transit()
         for one in outgoing:
             yield pb.PushRequest(manifest=one.manifest, resume=resume)
             offset = await offsets.get() if resume else 0
@@ -140,7 +141,7 @@ class _Push:
                 continue
             padding = one.manifest.padding_bytes
             for chunk in one.payload.chunks(self._pacer.chunk_bytes, offset, padding):
-                await self._pacer.carry(len(chunk))
+                await transit.carry(len(chunk))
                 yield pb.PushRequest(chunk=bytes(chunk))
                 self.moved_bytes += len(chunk)
 

@@ -1,8 +1,8 @@
 """What the built-in backbone is pretrained on: the same kind of scenes as the task's, but other questions.
 
-Captions with one word masked name colours, shapes and sizes, as the captions that a real ViLT was pretrained on do;
-questions ask for places, fillings and existence. The tasks' own questions (colour, shape, count, size; style, palette,
-subject; digits) are never asked, and paintings and digits never seen.
+Captions with one word masked name colours, shapes and sizes, as the captions of a real ViLT do; questions ask for
+places, fillings and existence. The tasks' own questions (colour, shape, count, size; style, palette, subject;
+digits) are never asked, and paintings and digits never seen.
 """
 
 from __future__ import annotations
@@ -23,23 +23,8 @@ CLOZE_SHARE = 0.4
 _SEEN = "? a and there is the thing where in what filling has which row column of it not"
 _UNSEEN = """color shape how many things are one two three four or style painting picture colors does use show
 digit number comes after before which this"""
-VOCABULARY: tuple[str, ...] = tuple(
-    dict.fromkeys(
-        (
-            *SPECIAL,
-            *_SEEN.split(),
-            *COLOR_NAMES,
-            *SHAPE_NAMES,
-            *SIZES,
-            *FILLINGS,
-            *ROWS,
-            *COLUMNS,
-            "yes",
-            "no",
-        )
-        + tuple(_UNSEEN.split())
-    )
-)
+_VALUES = (*COLOR_NAMES, *SHAPE_NAMES, *SIZES, *FILLINGS, *ROWS, *COLUMNS, "yes", "no")
+VOCABULARY: tuple[str, ...] = tuple(dict.fromkeys((*SPECIAL, *_SEEN.split(), *_VALUES, *_UNSEEN.split())))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Example:
 
 
 class Corpus(Protocol):
-    """All samples of one task. Labels and kinds are at hand for all; questions and images are made when asked for."""
+    """All samples of one task. Labels and kinds are at hand; questions and images are made when asked for."""
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The built-in corpora that are drawn: compositional scenes (as GQA asks about) and stylised pictures (as Art does).
+"""The built-in corpora that are drawn: scenes of things (as GQA asks about) and stylised pictures (as Art does).
 
 Sample i of a corpus has answer i modulo the number of answers, and everything else about it comes from a generator
 named after it, so that any node can make any sample without the others.
@@ -79,4 +79,5 @@ class GeneratedCorpus:
 
     def example(self, index: int) -> Example:
         _, answer, make = self._makers[self.labels_N[index]]
-        return make(answer, generator(self._seed, "corpus", self._name, index))
+        example: Example = make(answer, generator(self._seed, "corpus", self._name, index))
+        return example

@@ -35,7 +35,7 @@ def _house(x: Grid, y: Grid) -> Mask:
 
 
 def _tree(x: Grid, y: Grid) -> Mask:
-    crown = np.hypot(x, y + 0.35) < 0.6
+    crown: Mask = np.hypot(x, y + 0.35) < 0.6
     stem = (np.abs(x) < 0.14) & (y > 0.1) & (y < 0.95)
     return crown | stem
 

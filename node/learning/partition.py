@@ -51,10 +51,10 @@ def deal(
 def dirichlet(
     indices_N: Indices, labels_N: Labels, devices: int, concentration: float, rng: np.random.Generator
 ) -> list[Indices]:
-    """Deals the samples of each answer in shares drawn from Dirichlet(concentration) (Hsu et al., arXiv 1909.06335).
+    """Deals the samples of each answer in shares from Dirichlet(concentration) (Hsu et al., arXiv 1909.06335).
 
-    No library is used: flwr-datasets, the best kept one, partitions Hugging Face data sets only and brings pyarrow and
-    pandas, and it redraws until each device has samples, where an empty device is a case that the rounds must bear.
+    No library is used: flwr-datasets, the best kept one, partitions Hugging Face data sets only and brings pyarrow
+    and pandas, and it redraws until each device has samples, where an empty one is a case that rounds must bear.
     """
     dealt: list[list[Indices]] = [[] for _ in range(devices)]
     for label in np.unique(labels_N):

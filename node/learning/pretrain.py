@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.vilt.configuration_vilt import ViltConfig
@@ -65,7 +66,7 @@ def pretrain(
     model = _Pretraining(ViltModel(tiny_config()))
     losses = _optimise(model, _Pool(seed), generator(seed, "pretrain", "batches"), steps, progress)
     out_dir.mkdir(parents=True, exist_ok=True)
-    model.vilt.save_pretrained(out_dir)
+    _save(model.vilt, out_dir)
     save_processor(out_dir, VOCABULARY, TEXT_LENGTH, side=SIDE, patch=CELL)
     recipe = {
         "command": f"hffm pretrain --seed {seed} --steps {steps}",
@@ -84,6 +85,14 @@ def pretrain(
     }
     (out_dir / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
     return recipe
+
+
+def _save(vilt: Any, folder: Path) -> None:
+    """As save_pretrained does, but without its progress bar, and readable by all."""
+    vilt.config.architectures = ["ViltModel"]
+    vilt.config.save_pretrained(folder)
+    weights = {name: tensor.contiguous() for name, tensor in vilt.state_dict().items()}
+    (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ class _Pretraining(nn.Module):
 
     def __init__(self, vilt: ViltModel) -> None:
         super().__init__()
-        self.vilt = vilt
+        self.vilt: Any = vilt
         width = vilt.config.hidden_size
         self.answer = nn.Linear(width, len(VOCABULARY))
         self.word = nn.Linear(width, len(VOCABULARY))
@@ -159,7 +168,7 @@ class _Pretraining(nn.Module):
 
 def _patch_loss(logits_BNK: Tensor, shown_BNA: Tensor) -> Tensor:
     sizes = [1 + len(names) for names in ATTRIBUTES]
-    parts = logits_BNK.split(sizes, dim=-1)
+    parts = torch.split(logits_BNK, sizes, dim=-1)
     losses = [F.cross_entropy(p.flatten(0, 1), shown_BNA[..., a].flatten()) for a, p in enumerate(parts)]
     return torch.stack(losses).sum()
 

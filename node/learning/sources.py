@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.learning.annotations import open_annotations
+from node.learning.annotations import AnnotatedCorpus
 from node.learning.corpus import Corpus
 from node.learning.digits import DigitsCorpus
 from node.learning.generated import ART, GQA, GeneratedCorpus
@@ -19,4 +19,4 @@ def open_corpus(task: TaskSpec, seed: int) -> Corpus:
         return GeneratedCorpus(ART, task.name, answers, task.samples_per_answer, seed)
     if task.source == "builtin:digits":
         return DigitsCorpus(task.name, answers, task.samples_per_answer)
-    return open_annotations(task, answers)
+    return AnnotatedCorpus(task, answers, seed)

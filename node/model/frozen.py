@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers.models.bert.tokenization_bert import BertTokenizer
 from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
@@ -19,22 +20,32 @@ from node.errors import ModelError
 from node.model.backbone import local_folder
 from node.model.vilt import below_adapters, pad, pooled
 
+REMEDY = "save model, tokenizer and image processor there with save_pretrained"
+
 
 class FrozenVilt:
     """A ViLT whose weights are fixed. Raises ModelError if it cannot be loaded."""
 
     def __init__(self, backbone: str) -> None:
         where = str(local_folder(backbone) or backbone)
-        logging.disable_progress_bar()  # one device among many has nothing to show
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # one device among many has nothing to show
+        load: Any = ViltModel.from_pretrained  # typed as if it returned the model alone
         try:
-            self._vilt = ViltModel.from_pretrained(where, dtype=torch.float32)
+            # The weights' file is mapped: processes that load the same backbone share its memory.
+            self._vilt, info = load(where, dtype=torch.float32, output_loading_info=True)
             # Named classes, since what Auto classes pick depends on what else is installed.
             self._tokenizer = BertTokenizer.from_pretrained(where)
             self._images = ViltImageProcessorPil.from_pretrained(where)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             why = str(error).strip().partition("\n")[0]
-            remedy = "save model, tokenizer and image processor there with save_pretrained"
-            raise ModelError(f"model.backbone: {where}: cannot be loaded ({why}); {remedy}") from error
+            raise ModelError(f"model.backbone: {where}: cannot be loaded ({why}); {REMEDY}") from error
+        if missing := sorted(info["missing_keys"]):  # transformers would draw them at random
+            raise ModelError(f"model.backbone: {where}: its weights lack {missing[0]}; {REMEDY}")
+        words = len(self._tokenizer)
+        if not len(self._tokenizer.all_special_tokens) < words <= self._vilt.config.vocab_size:
+            raise ModelError(
+                f"model.backbone: {where}: its tokenizer has {words} words, not its weights'; {REMEDY}"
+            )
         self._vilt.requires_grad_(False).eval()
         self._longest = self._vilt.config.max_position_embeddings
 

@@ -1,7 +1,7 @@
 """A module's tensors as torch parameters that share one flat vector, and their gradients another.
 
-So nothing is copied tensor by tensor: what arrives is one vector, the optimizer steps one vector, and what is sent is
-that vector again.
+So nothing is copied tensor by tensor: what arrives is one vector, the optimizer steps one vector, and what is sent
+is that vector again.
 """
 
 from __future__ import annotations

@@ -30,5 +30,7 @@ def save_processor(folder: Path, vocabulary: Sequence[str], length: int, *, side
     from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
     from transformers.models.vilt.processing_vilt import ViltProcessor
 
-    images = ViltImageProcessorPil(size={"shortest_edge": side}, size_divisor=patch)
-    ViltProcessor(images, tokenizer_of(vocabulary, length)).save_pretrained(folder)
+    make_images: Any = ViltImageProcessorPil  # its keywords are not typed
+    make: Any = ViltProcessor
+    images = make_images(size={"shortest_edge": side}, size_divisor=patch)
+    make(images, tokenizer_of(vocabulary, length)).save_pretrained(folder)

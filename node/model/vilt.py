@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# From the module itself: the package `transformers` imports lazily, and a fork server should hold all that is needed.
+# From the module itself: the package imports lazily, and a fork server should hold all that is needed.
 from transformers.models.vilt.modeling_vilt import ViltModel
 
 from node.model.schema import PARALLEL, adapter_tensor
@@ -28,7 +28,7 @@ def embed(vilt: ViltModel, ids_BT: Tensor, pixels_BCHW: Tensor) -> Tensor:
     patches_BDhw = parts.patch_embeddings(pixels_BCHW)
     rows, columns = patches_BDhw.shape[-2:]
     side = round((parts.position_embeddings.shape[1] - 1) ** 0.5)
-    places = parts.position_embeddings[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+    places = parts.position_embeddings[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
     places = F.interpolate(places, size=(rows, columns), mode="bilinear", align_corners=True)
     patches_BND = (patches_BDhw + places).flatten(2).transpose(1, 2)
     cls_BD = (parts.cls_token + parts.position_embeddings[:, :1]).expand(len(ids_BT), -1, -1)
@@ -38,7 +38,7 @@ def embed(vilt: ViltModel, ids_BT: Tensor, pixels_BCHW: Tensor) -> Tensor:
 
 
 def pad(tokens: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Samples [S_i, D] as one batch [B, S, D], and a mask to add to attention scores (None if nothing is padded)."""
+    """Samples [S_i, D] as a batch [B, S, D], and a mask to add to attention scores (None: nothing is padded)."""
     lengths = [len(sample) for sample in tokens]
     if min(lengths) == max(lengths):
         return torch.stack(list(tokens)), None
@@ -74,5 +74,6 @@ def pooled(vilt: ViltModel, first_BSD: Tensor, mask: Tensor | None, adapter: Map
     hidden_BSD = add_adapters(first_BSD, 0, adapter)
     for index, layer in enumerate(vilt.encoder.layer[1:], start=1):
         hidden_BSD = add_adapters(layer(hidden_BSD, mask)[0], index, adapter)
+    assert vilt.pooler is not None  # loaded with it
     result: Tensor = vilt.pooler(vilt.layernorm(hidden_BSD))
     return result

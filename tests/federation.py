@@ -146,7 +146,7 @@ class Federation:
                 status = await self.control.Status(pb.StatusRequest(), wait_for_ready=True)
                 if status.state == state:
                     return status
-                assert status.state != "failed", status.error
+                assert status.state != "failed", status.message
                 await asyncio.sleep(0.02)
 
     async def rounds(self, count: int) -> None:

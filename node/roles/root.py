@@ -62,8 +62,8 @@ class Root:
         return StatusReply(
             run_id=self._aggregator.plan.run_id,
             state=self._state,
-            error=f"{failed}" if failed else "",
-            exit_code=self._exit_code(),
+            error=type(failed).__name__ if failed else "",
+            message=str(failed) if failed else "",
             rounds_done=self._rounds_done,
             nodes=self._aggregator.statuses(),
         )
@@ -91,10 +91,3 @@ class Root:
     def stop(self, reason: str) -> None:
         self._state, self.stop_reason = "stopping", reason
         self.stopped.set()
-
-    def _exit_code(self) -> int:
-        """Of the child that caused the failure, where one did."""
-        if self._failure is None:
-            return 0
-        children = self._aggregator.family.children.values()
-        return next((c.exit_code for c in children if c.exit_code), self._failure.exit_code)

@@ -12,11 +12,11 @@ from hffm.v1 import membership_pb2 as pb
 from hffm.v1 import membership_pb2_grpc as rpc
 
 from node import __version__
-from node.errors import ProtocolError, QuorumError
+from node.errors import HffmError, ProtocolError, QuorumError
 from node.log import NodeLog
 from node.plan import Plan
 from node.waiting import Change
-from node.wire.status import Context, answering, cut_off
+from node.wire.status import Context, answering, cut_off, error_named
 
 Command = pb.Run | pb.Install | pb.Collect
 
@@ -33,7 +33,7 @@ class Child:
     connection: int = 0  # counts the sessions that it opened
     connected: bool = False
     gone: str = ""  # why it takes no part any more
-    exit_code: int = 0
+    error: HffmError | None = None  # its own, when it failed
     pending: list[pb.ParentMessage] = field(default_factory=list)  # commands that it has not done yet
     done: int = 0  # number of the last command done
     outbox: asyncio.Queue[pb.ParentMessage | None] = field(default_factory=asyncio.Queue)
@@ -110,7 +110,7 @@ class Family(rpc.MembershipServicer):
             beat = pb.ParentMessage(heartbeat=pb.Heartbeat(sent_unix_s=time.time()))
             for child in self.children.values():
                 if child.connection and not child.gone and now - child.heard_at > limits.lease_s:
-                    self._drop(child, f"not heard of for {limits.lease_s:g} s", exit_code=0)
+                    self._drop(child, f"not heard of for {limits.lease_s:g} s")
                 elif child.connected:
                     child.outbox.put_nowait(beat)
 
@@ -186,7 +186,8 @@ class Family(rpc.MembershipServicer):
                 self._relay_event(event)
         elif body == "failed":
             failed = message.failed
-            self._drop(child, f"{failed.error}: {failed.message}", failed.exit_code)
+            child.error = error_named(failed.error, f"'{child.id}': {failed.message}")
+            self._drop(child, f"{failed.error}: {failed.message}")
         self._changed.happened()
 
     # -- waiting ------------------------------------------------------------------------------------------
@@ -209,7 +210,11 @@ class Family(rpc.MembershipServicer):
                 raise self._too_few(missing, needed, deadline_s if left_s <= 0 else None)
             await self._changed.wait(left_s)
 
-    def _too_few(self, missing: dict[str, str], needed: int, deadline_s: float | None) -> QuorumError:
+    def _too_few(self, missing: dict[str, str], needed: int, deadline_s: float | None) -> HffmError:
+        """The error of a child that failed, if that is why there are too few."""
+        failure = next((c.error for c in self.children.values() if c.error), None)
+        if failure is not None:
+            return failure
         when = "" if deadline_s is None else f" after {deadline_s:g} s"
         who = "; ".join(f"'{c}': {why}" for c, why in list(missing.items())[:3])
         rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -218,9 +223,8 @@ class Family(rpc.MembershipServicer):
             f"{when} and needs {needed}: {who}{rest}"
         )
 
-    def _drop(self, child: Child, reason: str, exit_code: int) -> None:
+    def _drop(self, child: Child, reason: str) -> None:
         child.gone = reason
-        child.exit_code = exit_code
         child.outbox.put_nowait(None)
         self._log.emit("lost", child=child.id, reason=reason)
         self._changed.happened()

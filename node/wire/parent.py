@@ -73,7 +73,7 @@ class ParentSession:
 
     def failed(self, error: HffmError) -> None:
         name = type(error).__name__
-        failed = pb.Failed(error=name, message=str(error), exit_code=error.exit_code)
+        failed = pb.Failed(error=name, message=str(error))
         self._report(pb.ChildMessage(failed=failed))
 
     async def commands(self) -> AsyncIterator[tuple[int, Command]]:

@@ -51,10 +51,15 @@ def is_broken_connection(error: grpc.aio.AioRpcError) -> bool:
 def to_error(error: grpc.aio.AioRpcError, target: str) -> HffmError:
     """What the status means here; `target` says who answered, or did not."""
     name = _class_name(error)
-    if name in _BY_NAME:
-        return _BY_NAME[name](f"{error.details()} (said by {target})")
+    if name is not None:
+        return error_named(name, f"{error.details()} (said by {target})")
     kind = _BY_CODE.get(error.code(), errors.PeerError)
     return kind(f"{target}: {error.code().name}: {error.details()}")
+
+
+def error_named(name: str, message: str) -> HffmError:
+    """An error that was raised in another process."""
+    return _BY_NAME.get(name, errors.PeerError)(message)
 
 
 def _class_name(error: grpc.aio.AioRpcError) -> str | None:

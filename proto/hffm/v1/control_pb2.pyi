@@ -13,20 +13,20 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("run_id", "state", "error", "exit_code", "rounds_done", "nodes")
+    __slots__ = ("run_id", "state", "error", "message", "rounds_done", "nodes")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
-    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_DONE_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     state: str
     error: str
-    exit_code: int
+    message: str
     rounds_done: int
     nodes: _containers.RepeatedCompositeFieldContainer[_membership_pb2.NodeStatus]
-    def __init__(self, run_id: _Optional[str] = ..., state: _Optional[str] = ..., error: _Optional[str] = ..., exit_code: _Optional[int] = ..., rounds_done: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[_membership_pb2.NodeStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, run_id: _Optional[str] = ..., state: _Optional[str] = ..., error: _Optional[str] = ..., message: _Optional[str] = ..., rounds_done: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[_membership_pb2.NodeStatus, _Mapping]]] = ...) -> None: ...
 
 class StartRoundsRequest(_message.Message):
     __slots__ = ("count",)

@@ -151,14 +151,12 @@ class EventBatch(_message.Message):
     def __init__(self, events: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Failed(_message.Message):
-    __slots__ = ("error", "message", "exit_code")
+    __slots__ = ("error", "message")
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     error: str
     message: str
-    exit_code: int
-    def __init__(self, error: _Optional[str] = ..., message: _Optional[str] = ..., exit_code: _Optional[int] = ...) -> None: ...
+    def __init__(self, error: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Stop(_message.Message):
     __slots__ = ("reason",)

@@ -42,7 +42,9 @@ class Rules:
 PUBLISHED = Rules(head_uplink_is_mean=True, edge_only_every=200, links_are_shared=False, answers=False)
 AS_BUILT = Rules(head_uplink_is_mean=False, edge_only_every=None, links_are_shared=True, answers=True)
 
-Parts = dict[str, float]  # by what it is spent on: the kind of link, with "answer" for the way back from above
+Parts = dict[
+    str, float
+]  # by what it is spent on: the kind of link, with "answer" for the way back from above
 ANSWER = "answer"
 
 
@@ -178,7 +180,9 @@ class _Pricing:
     def energy(self) -> Parts:
         parts: list[Parts] = []
         for flow in self.flows:
-            parts += [self._link_energy(link, flow) for link in self.plan.links if link.kind is not LinkKind.D2D]
+            parts += [
+                self._link_energy(link, flow) for link in self.plan.links if link.kind is not LinkKind.D2D
+            ]
             if flow.over_d2d:
                 parts += [self._cluster_energy(cluster, flow) for cluster in self.plan.clusters]
         return _sum(parts)

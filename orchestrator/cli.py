@@ -1,0 +1,32 @@
+"""The command `hffm`. Results go to standard output, logs and errors to standard error."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from node.errors import HffmError
+from orchestrator.commands import cost, plan
+
+app = typer.Typer(
+    name="hffm",
+    help="Hierarchical federated foundation models on real nodes: plan, price, run and compare topologies.",
+    no_args_is_help=True,
+    add_completion=False,
+    epilog="Exit codes: 0 done; 2 wrong usage; 10 to 13 scenario, plan, data or model; 130 interrupted.",
+    pretty_exceptions_enable=False,  # what a user did wrong is one line, and the rest is a bug with its traceback
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _command in (plan, cost):
+    _command.register(app)
+
+
+def main() -> None:
+    """Entry point: an HffmError is one line and its exit code."""
+    try:
+        app()
+    except HffmError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)

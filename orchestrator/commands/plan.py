@@ -1,0 +1,73 @@
+"""`hffm plan`: what a scenario resolves to, for one of its methods."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.errors import RunFolderError
+from orchestrator.commands.tables import show_table
+
+
+class Channel(StrEnum):
+    PUBLISHED = "published"
+    PHYSICAL = "physical"
+    TABLE = "table"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("plan")(plan)
+
+
+def plan(
+    scenario: Annotated[
+        Path, typer.Argument(help="A scenario (YAML), such as deploy/scenarios/quickstart.yaml.")
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="star, edge-only, edge-only+d2d, hf-fm-E or hf-fm+d2d-E; default: the scenario's last.",
+        ),
+    ] = None,
+    channel: Annotated[
+        Channel | None, typer.Option(help="Channel model in place of the scenario's.", show_default=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the plan itself, the file that nodes read.")
+    ] = False,
+    png: Annotated[
+        Path | None, typer.Option(help="Draw the topology to this file (png, svg or pdf).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the plan to this file.")] = None,
+) -> None:
+    """Resolve a scenario: nodes, links with modelled rates, routes, heads, what is averaged where and when."""
+    from node.plan import dump_plan
+    from orchestrator.plan_text import sections
+    from orchestrator.reading import load_scenario
+    from orchestrator.resolve import resolve
+
+    loaded = load_scenario(scenario)
+    resolved = resolve(loaded, method or loaded.methods[-1], channel.value if channel else None)
+    if out is not None:
+        try:
+            out.write_text(dump_plan(resolved))
+        except OSError as error:
+            raise RunFolderError(
+                f"{out}: cannot write the plan: {error.strerror}; choose another --out"
+            ) from error
+    if png is not None:
+        from orchestrator.draw import save_drawing
+
+        save_drawing(resolved, png)
+    if as_json:
+        typer.echo(dump_plan(resolved), nl=False)
+        return
+    for i, section in enumerate(sections(resolved)):
+        if i:
+            typer.echo()
+        show_table(section.title, section.headers, section.lines, numbers_from=section.numbers_from)

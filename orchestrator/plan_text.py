@@ -1,0 +1,142 @@
+"""A plan as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from node.plan import CLUSTER_TIER, Cluster, LinkKind, Module, Plan
+from node.routing import path
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    headers: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    numbers_from: int  # first column of numbers
+
+
+def sections(plan: Plan) -> Iterator[Section]:
+    yield _summary(plan)
+    yield _circulation(plan)
+    yield _nodes(plan)
+    if plan.clusters:
+        yield _clusters(plan)
+    yield _routes(plan)
+    yield _links(plan)
+
+
+def _summary(plan: Plan) -> Section:
+    size = plan.padded_bytes([m.name for m in plan.modules])
+    counts = [
+        f"{sum(n.tier == tier for n in plan.nodes)} {tier}"
+        for tier in dict.fromkeys(n.tier for n in plan.nodes)
+    ]
+    padded = " (padded)" if plan.payload_bytes else ""
+    lines = [
+        ["method", plan.method],
+        ["channel", plan.channel],
+        ["seed", str(plan.seed)],
+        ["rounds", str(plan.rounds)],
+        ["nodes", ", ".join(counts)],
+        ["payload", f"{size / 1e6:.3f} MB{padded}"],
+        ["links", f"{len(plan.links)}, {plan.links_backend}"],
+    ]
+    return Section(f"Plan {plan.run_id}", ["", ""], lines, 2)
+
+
+def _circulation(plan: Plan) -> Section:
+    """What is averaged where and when."""
+    tiers = list(dict.fromkeys(n.tier for n in reversed(plan.nodes)))[1:]
+    if any(m.over_d2d for m in plan.modules):
+        tiers = [CLUSTER_TIER, *tiers]
+    lines = [
+        [m.name, m.task or "all", f"{m.size:,}", *(_when(m, tier) for tier in tiers)] for m in plan.modules
+    ]
+    headers = ["module", "trained by task", "values", *(f"averaged at {tier}" for tier in tiers)]
+    return Section("Circulation", headers, lines, 2)
+
+
+def _when(module: Module, tier: str) -> str:
+    period = module.periods.get(tier)
+    if period is None:
+        return "never"
+    return "every round" if period == 1 else f"every {period} rounds"
+
+
+def _nodes(plan: Plan) -> Section:
+    lines = [
+        [
+            n.id,
+            n.tier,
+            n.parent or "-",
+            n.address or "-",
+            "-" if n.position_m is None else "{:.0f}, {:.0f}".format(*n.position_m),
+        ]
+        for n in plan.nodes
+    ]
+    return Section("Nodes", ["node", "tier", "parent", "listens at", "position m"], lines, 4)
+
+
+def _clusters(plan: Plan) -> Section:
+    lines = [[c.parent, c.head, c.relay.value, _tree(c)] for c in plan.clusters]
+    return Section(
+        "Device-to-device clusters", ["below", "head", "relays", "tree (towards the head)"], lines, 4
+    )
+
+
+def _tree(cluster: Cluster) -> str:
+    return ", ".join(f"{node} > {hop}" for node, hop in sorted(cluster.toward_head.items())) or "-"
+
+
+def _routes(plan: Plan) -> Section:
+    """The way up of each device: device to device where its modules travel so, then from parent to parent."""
+    lines: list[list[str]] = []
+    tops = {m.name: _top(plan, m) for m in plan.modules}
+    for device in plan.devices:
+        cluster = plan.cluster_of(device.id)
+        for top in dict.fromkeys(tops.values()):
+            names = [m.name for m in plan.modules if tops[m.name] == top]
+            way = [device.id]
+            if top[1] and cluster is not None:
+                way += [b for _, b in path(cluster.toward_head, device.id)]
+            way += _above(plan, way[-1], top[0])
+            lines.append(
+                [device.id, ", ".join(names) if len(set(tops.values())) > 1 else "all", " > ".join(way)]
+            )
+    return Section("Routes of updates", ["device", "modules", "way up"], lines, 3)
+
+
+def _top(plan: Plan, module: Module) -> tuple[tuple[str, ...], bool]:
+    """The tiers of aggregators that average a module, and whether it goes device to device."""
+    return tuple(t for t in module.periods if t != CLUSTER_TIER), module.over_d2d
+
+
+def _above(plan: Plan, node: str, tiers: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    parent = plan.by_id[node].parent
+    while parent is not None and plan.by_id[parent].tier in tiers:
+        found.append(parent)
+        parent = plan.by_id[parent].parent
+    return found
+
+
+def _links(plan: Plan) -> Section:
+    size = plan.padded_bytes([m.name for m in plan.modules])
+    lines = [
+        [
+            link.kind.value,
+            link.src,
+            link.dst,
+            f"{link.rate_bps / 1e6:.2f}",
+            f"{link.delay_s * 1e3:g}",
+            f"{link.power_w:g}",
+            f"{link.seconds(size):.3f}",
+        ]
+        for kind in LinkKind
+        for link in plan.links
+        if link.kind is kind
+    ]
+    headers = ["link", "from", "to", "Mbit/s", "delay ms", "power W", "payload s"]
+    return Section("Links, as modelled", headers, lines, 3)

@@ -17,7 +17,7 @@ def crossings(cluster: Cluster) -> dict[Pair, int]:
     """How many payloads cross each link of the tree on the way to the head."""
     hops = cluster.toward_head
     if cluster.relay is Relay.AGGREGATE:
-        return {(node, hop): 1 for node, hop in hops.items()}
+        return dict.fromkeys(hops.items(), 1)
     return {(node, hop): len(cluster.subtree(node)) for node, hop in hops.items()}
 
 

@@ -4,7 +4,7 @@ line of every key. PyYAML's own schema is YAML 1.1."""
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -16,9 +16,10 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    pass
 
 
+_Loader.yaml_implicit_resolvers = {}  # none of YAML 1.1's
 # YAML 1.2.2, section 10.3.2, "Tag Resolution"
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),

@@ -44,8 +44,12 @@ async def answering(context: Context) -> AsyncIterator[None]:
 
 def is_broken_connection(error: grpc.aio.AioRpcError) -> bool:
     """Whether the transport failed, rather than the other side refusing: worth another attempt."""
+    if _class_name(error) is not None:
+        return False
     broken = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
-    return error.code() in broken and _class_name(error) is None
+    # grpc.aio's own words for a write that failed because the other side had ended the call.
+    lost_write = error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
+    return error.code() in broken or lost_write
 
 
 def to_error(error: grpc.aio.AioRpcError, target: str) -> HffmError:

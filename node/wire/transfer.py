@@ -111,7 +111,11 @@ class _Job(Protocol):
 
 
 class _Push:
-    """The first attempt sends at once; later ones ask from where on."""
+    """The first attempt sends without waiting; later ones ask from where on, and go step by step.
+
+    That is also how a refusal is heard in full: one that comes while this side is still sending may reach it
+    as a broken stream only.
+    """
 
     def __init__(self, outgoing: list[Outgoing], pacer: Pacer) -> None:
         self.moved_bytes = 0
@@ -119,31 +123,31 @@ class _Push:
         self._pacer = pacer
 
     async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None:
-        offsets: asyncio.Queue[int] = asyncio.Queue()
-        requests = self._requests(list(self._open), resume, offsets)
+        replies: asyncio.Queue[int] = asyncio.Queue()  # the offset of an Accept, or anything for a Receipt
+        requests = self._requests(list(self._open), resume, replies)
         async for reply in stub.Push(requests, metadata=metadata):
-            if reply.WhichOneof("part") == "accept":
-                offsets.put_nowait(reply.accept.offset)
-            else:
+            if reply.WhichOneof("part") == "receipt":
                 self._open.pop(0)
+            replies.put_nowait(reply.accept.offset)
             self.moved_bytes += 1
         if self._open:
             raise ProtocolError("the receiver ended the stream without a receipt for each payload")
 
     async def _requests(
-        self, outgoing: list[Outgoing], resume: bool, offsets: asyncio.Queue[int]
+        self, outgoing: list[Outgoing], resume: bool, replies: asyncio.Queue[int]
     ) -> AsyncIterator[pb.PushRequest]:
         transit = self._pacer.transit()
         for one in outgoing:
             yield pb.PushRequest(manifest=one.manifest, resume=resume)
-            offset = await offsets.get() if resume else 0
-            if one.payload is None:
-                continue
+            offset = await replies.get() if resume else 0
             padding = one.manifest.padding_bytes
-            for chunk in one.payload.chunks(self._pacer.chunk_bytes, offset, padding):
+            chunks = one.payload.chunks(self._pacer.chunk_bytes, offset, padding) if one.payload else ()
+            for chunk in chunks:
                 await transit.carry(len(chunk))
                 yield pb.PushRequest(chunk=bytes(chunk))
                 self.moved_bytes += len(chunk)
+            if resume:
+                await replies.get()
 
 
 @dataclass

@@ -1,0 +1,172 @@
+"""Events as typed values: what `node/log.py` promises, checked at the door.
+
+A kind that is not known, or an event that does not read, is counted and left out; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Round = Annotated[int, Field(ge=-1, le=10**9)]  # -1: before the first
+Names = tuple[str, ...]
+
+
+class Said(BaseModel):
+    """Any event: who says it, and when (Unix seconds)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    t: Finite
+    node: str
+
+
+class Joined(Said):
+    role: str = ""
+    host: str = ""
+
+
+class Ready(Said):
+    samples: dict[str, Amount] = {}  # module -> training samples
+
+
+class Lost(Said):
+    child: str
+    reason: str = ""
+
+
+class Phase(Said):
+    """Computing of one node; the energy is of computing only."""
+
+    phase: str
+    round: Round | None = None
+    wall_s: Amount
+    cpu_s: Amount = 0.0
+    energy_j: Amount = 0.0
+    energy_source: str = "model"
+
+
+class Transfer(Said):
+    src: str
+    dst: str
+    link: str
+    round: Round | None = None
+    purpose: Literal["update", "aggregate", "snapshot"] = "update"
+    modules: Names = ()
+    origins: Names = ()  # whose values these are; a relay leaves them as they were
+    bytes: Amount
+    seconds: Amount  # from the first byte to the receipt
+    modelled_s: Amount | None = None
+    energy_j: Amount = 0.0
+    energy_source: str = "model"
+
+
+class Metric(Said):
+    round: Round
+    task: str
+    when: Literal["local", "aggregated"]
+    correct: Amount
+    total: Amount
+    loss: Finite | None = None
+    train_samples: Amount | None = None
+    baseline: Amount | None = None  # share answered right by guessing from the question alone
+    modules: Names = ()
+
+
+class Aggregated(Said):
+    round: Round
+    module: str
+    tier: str
+    contributors: Names = ()
+    weight: Amount = 0.0
+
+
+class RoundClosed(Said):
+    """An aggregator closed a round of its own, the last of `rounds` rounds of the devices."""
+
+    round: Round
+    rounds: Annotated[int, Field(ge=1)] = 1
+    tier: str = ""
+    wall_s: Amount = 0.0
+    missing: Names = ()
+
+
+class Installed(Said):
+    """The children of an aggregator hold its versions."""
+
+    round: Round
+    wall_s: Amount = 0.0
+
+
+class Warned(Said):
+    message: str
+
+
+class Failed(Said):
+    error: str = ""
+    message: str = ""
+
+
+@dataclass
+class Events:
+    """All events of a run by kind, in the order in which they were read."""
+
+    joined: list[Joined] = field(default_factory=list)
+    ready: list[Ready] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    aggregated: list[Aggregated] = field(default_factory=list)
+    rounds: list[RoundClosed] = field(default_factory=list)
+    installed: list[Installed] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    total: int = 0
+    unreadable: int = 0
+
+
+_KINDS: dict[str, tuple[str, type[Said]]] = {
+    "joined": ("joined", Joined),
+    "ready": ("ready", Ready),
+    "lost": ("lost", Lost),
+    "phase": ("phases", Phase),
+    "transfer": ("transfers", Transfer),
+    "metric": ("metrics", Metric),
+    "aggregated": ("aggregated", Aggregated),
+    "round": ("rounds", RoundClosed),
+    "installed": ("installed", Installed),
+    "warning": ("warnings", Warned),
+    "failed": ("failed", Failed),
+}
+
+
+def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
+    """Sorts events by kind. A transfer that both ends tell of counts once, as its sender tells it."""
+    events = Events()
+    for one in raw:
+        events.total += 1
+        kind = one.get("kind")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            events.unreadable += kind != "left"
+            continue
+        name, model = _KINDS[kind]
+        try:
+            getattr(events, name).append(model.model_validate(one))
+        except (ValidationError, OverflowError, RecursionError):
+            events.unreadable += 1
+    events.transfers = _told_once(events.transfers)
+    return events
+
+
+def _told_once(transfers: list[Transfer]) -> list[Transfer]:
+    by_sender = {_name(t) for t in transfers if t.node == t.src}
+    return [t for t in transfers if t.node == t.src or _name(t) not in by_sender]
+
+
+def _name(t: Transfer) -> tuple[object, ...]:
+    return (t.src, t.dst, t.round, t.purpose, t.modules, t.origins)

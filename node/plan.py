@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from math import gcd, prod
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -315,6 +315,10 @@ class Plan(Frozen):
             return remaining
         step = gcd(*periods)
         return min(remaining, step - next_round % step)
+
+    def replace(self, **fields: Any) -> Plan:
+        """A plan with other fields, checked anew (`model_copy` would keep what was derived from the old ones)."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields} | fields)
 
     @property
     def sha256(self) -> bytes:

@@ -19,7 +19,7 @@ def with_free_ports(plan: Plan) -> Plan:
                 port = held.enter_context(_bound(host, 0)).getsockname()[1]
                 node = node.model_copy(update={"address": f"{host}:{port}"})
             nodes.append(node)
-        return plan.model_copy(update={"nodes": tuple(nodes)})
+        return plan.replace(nodes=tuple(nodes))
 
 
 def check_ports(plan: Plan) -> None:

@@ -233,20 +233,23 @@ async def _drain(call: AsyncIterator[pb.PushReply]) -> None:
         continue
 
 
+THREE_BYTES = pb.PushRequest(manifest=Manifest(run_id="test", size_bytes=3))
+
+
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
         ([pb.PushRequest(chunk=b"early")], "FAILED_PRECONDITION"),
         ([pb.PushRequest()], "FAILED_PRECONDITION"),
         (
-            [pb.PushRequest(manifest=Manifest(run_id="test", size_bytes=3)), pb.PushRequest(chunk=b"1234")],
+            [THREE_BYTES, pb.PushRequest(chunk=b"1234")],
             "DATA_LOSS",
         ),
         (
-            [pb.PushRequest(manifest=Manifest(run_id="test", size_bytes=3)), pb.PushRequest()],
+            [THREE_BYTES, pb.PushRequest()],
             "FAILED_PRECONDITION",
         ),
-        ([pb.PushRequest(manifest=Manifest(run_id="test", size_bytes=3))], "FAILED_PRECONDITION"),
+        ([THREE_BYTES], "FAILED_PRECONDITION"),
     ],
     ids=["chunk first", "nothing", "too long", "not a chunk", "too short"],
 )

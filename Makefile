@@ -1,0 +1,53 @@
+# make demo   set up, then compare four topologies on real processes
+# make test   set up, then run the tests
+# make setup  a virtual environment in .venv with the pinned versions of deploy/constraints.txt
+#
+# torch: the CPU build where no NVIDIA GPU is found, since the ordinary Linux build brings gigabytes of CUDA.
+# TORCH=cuda takes the ordinary build, TORCH=cpu the CPU build, whatever is found.
+
+PYTHON ?= python3
+TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' deploy/constraints.txt)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+READY := .venv/.ready-$(TORCH)
+
+.PHONY: demo test lint proto setup clean
+
+demo: setup
+	$(BIN)/hffm compare deploy/scenarios/quickstart.yaml
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+proto: setup  # regenerate the stubs after a change to proto/
+	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. hffm/v1/*.proto
+
+setup: $(READY)
+
+$(READY): pyproject.toml deploy/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11: set PYTHON=python3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+	  { echo "error: $(PYTHON) cannot make virtual environments: apt install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+ifeq ($(TORCH),cpu)
+	@# A CPU wheel that pip is set up to find, else the one from PyTorch's own index; macOS has no other build.
+	$(PIP) --only-binary torch "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || \
+	  $(PIP) --only-binary torch --extra-index-url $(TORCH_CPU_INDEX) "torch==$(TORCH_VERSION)+cpu" || \
+	  { test "$$(uname)" = Darwin && $(PIP) "torch==$(TORCH_VERSION)"; }
+else
+	$(PIP) "torch==$(TORCH_VERSION)"
+endif
+	$(PIP) -c deploy/constraints.txt -e '.[train,digits,orchestrator,dev]'
+	@rm -f .venv/.ready-* && touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

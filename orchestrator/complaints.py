@@ -40,7 +40,7 @@ def complaint(error: ValidationError, data: Any, schema: dict[str, Any]) -> tupl
     if kind == "union_tag_not_found":
         return f"{key}.kind", "missing; write kind: drawn or kind: tree"
     if kind in ("union_tag_invalid", "literal_error", "enum"):
-        wanted = context.get("expected_tags") or context["expected"]
+        wanted = str(context.get("expected_tags", "")).replace(", ", " or ") or context["expected"]
         return (
             f"{key}.kind" if kind == "union_tag_invalid" else key
         ), f"must be {wanted}, not {_shown(context.get('tag', value))}"

@@ -216,8 +216,9 @@ def _write_legend(figure: Figure, plan: Plan, links: Sequence[Link]) -> None:
         if any(link.kind is kind for link in links):
             entries.append(Line2D([], [], color=_SOFT, linewidth=2, linestyle=_DASHES[kind], label=name))
     width, height = figure.get_size_inches()
-    figure.legend(handles=entries, loc="center left", bbox_to_anchor=(0.2 / width, 0.24 / height), ncols=len(entries),
-                  frameon=False, fontsize=8.5, labelcolor=_INK, handletextpad=0.5, columnspacing=1.3)  # fmt: skip
+    figure.legend(handles=entries, loc="center left", bbox_to_anchor=(0.2 / width, 0.24 / height),
+                  ncols=len(entries), frameon=False, fontsize=8.5, labelcolor=_INK, handletextpad=0.5,
+                  columnspacing=1.3)  # fmt: skip
 
 
 def _draw_scale(figure: Figure, norm: LogNorm) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from node.errors import ConfigError
+from node.errors import ConfigError, ModelError
 from node.model.schema import module_schemas
 from node.plan import Link, LinkKind, Module, Node, Plan, Role
 from orchestrator.clusters import build_clusters
@@ -30,7 +30,7 @@ def resolve(
     try:
         part = parse_method(method)
     except ValueError as error:
-        raise scenario.error("methods", str(error)) from error
+        raise scenario.error("methods" if method in scenario.methods else "", str(error)) from error
     network = build_network(scenario)
     if not part.flat and (part.edge_only or not part.d2d):
         _needs_two_tiers(scenario, network, method)
@@ -112,7 +112,7 @@ def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Modu
     try:
         schemas = module_schemas(scenario.model, scenario.tasks)
     except ConfigError as error:
-        raise scenario.error("", str(error)) from error
+        raise scenario.error("model" if isinstance(error, ModelError) else "tasks", str(error)) from error
     usual = periods(method, network.tiers)
     found: list[Module] = []
     for module in schemas:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
-from math import cos, dist, pi, sin, sqrt
+from math import cos, dist, pi, prod, sin, sqrt
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from node.routing import Pair
 from orchestrator.scenario import DrawnTopology, Scenario, TreeTopology
 
 DEVICE_TIER = "device"
+_MAX_NODES = 65_000  # each has a port of its own
 _MAX_TRIES = 100_000  # of a draw that is repeated until it fits
 
 Point = tuple[float, float]
@@ -81,6 +82,8 @@ def _drawn(topology: DrawnTopology, seed: int) -> Network:
     """The draw of the released code of arXiv 2509.03695: two generators of the same seed, P for places, F for
     fading. The order of the draws is part of the reproduction."""
     places, fadings = np.random.default_rng(seed), np.random.default_rng(seed)
+    if topology.edge_servers * (1 + topology.devices_per_cluster) > _MAX_NODES:
+        raise ValueError(f"too many nodes; at most {_MAX_NODES}")
     edges = numbered("edge", topology.edge_servers)
     devices = numbered(DEVICE_TIER, topology.edge_servers * topology.devices_per_cluster, 2)
     servers = _servers(topology, places)
@@ -158,6 +161,8 @@ def _regular(scenario: Scenario, tiers: tuple[str, ...], fanout: tuple[int, ...]
     if len(fanout) != len(tiers):
         why = f"needs {len(tiers)} numbers, one per tier of {list(tiers)} (the last counts devices)"
         raise scenario.error("topology.fanout", f"{why}, not {len(fanout)}")
+    if prod(fanout) > _MAX_NODES:
+        raise scenario.error("topology.fanout", f"{prod(fanout)} devices are too many; at most {_MAX_NODES}")
     aggregators = [Place(tiers[0], tiers[0], None)]
     above = [tiers[0]]
     for tier, count in zip(tiers[1:], fanout, strict=False):
@@ -210,6 +215,8 @@ class _Named:
         if isinstance(value, list):
             names = value
         elif isinstance(value, int) and not isinstance(value, bool):
+            if value + len(self.devices) > _MAX_NODES:
+                raise self.scenario.error(key, f"{value} devices are too many; at most {_MAX_NODES} in all")
             names = [None] * value
         if not names:
             why = "must be the number of its devices, 1 or more, or a list of their names"

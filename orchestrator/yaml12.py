@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+_MAX_KEYS = 50_000  # a hundred bytes of nested aliases can stand for billions of values
+
 
 class YamlError(ValueError):
     def __init__(self, why: str, line: int | None = None) -> None:
@@ -71,6 +73,10 @@ def _walk(node: yaml.Node, path: str, lines: dict[str, int], above: list[yaml.No
     """Notes the lines; refuses a key that is written twice and an alias that contains itself."""
     if any(node is other for other in above):
         raise YamlError("an alias that contains itself; write the value out", node.start_mark.line + 1)
+    if len(lines) > _MAX_KEYS:
+        raise YamlError(
+            "aliases of aliases make it too large; write the values out", node.start_mark.line + 1
+        )
     above = [*above, node]
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):

@@ -1,0 +1,157 @@
+"""Modelled costs: Table I of the case study, and relations that hold on any network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from node.plan import Cluster, Plan, Relay
+from orchestrator.cost import AS_BUILT, PUBLISHED, price, printed_energy, printed_latency
+from orchestrator.cost_table import cost_rows, text_table
+from orchestrator.relaying import away_s, crossings, towards_s
+from orchestrator.resolve import resolve
+from tests.orchestrator.scenarios import scenario, shipped, table
+
+ANY_FOLDER = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
+)
+
+# arXiv 2509.03695, Table I: seconds and "kJ" (J, see the scenario).
+TABLE_1 = {
+    "star": ("12.10", "387.20"),
+    "edge-only": ("3.59", "59.25"),
+    "edge-only+d2d": ("2.00", "14.75"),
+    "hf-fm-2": ("9.58", "107.65"),
+    "hf-fm-8": ("5.04", "71.35"),
+    "hf-fm+d2d-2": ("8.86", "67.57"),
+    "hf-fm+d2d-8": ("3.66", "27.92"),
+}
+
+
+@pytest.mark.parametrize("method", TABLE_1)
+def test_the_case_study_gives_table_1(method: str) -> None:
+    cost = price(resolve(shipped("case-study"), method, "published"))
+    assert (printed_latency(cost.latency_s), printed_energy(cost.energy_j)) == TABLE_1[method]
+    assert sum(cost.parts["latency_s"].values()) == pytest.approx(cost.latency_s)
+    assert sum(cost.parts["energy_j"].values()) == pytest.approx(cost.energy_j)
+
+
+def test_table_1_beside_the_physical_channel() -> None:
+    study = shipped("case-study")
+    rows = cost_rows(study)
+    assert [(r["channel"], r["method"]) for r in rows] == [
+        (channel, method) for channel in ("published", "physical") for method in study.methods
+    ]
+    headers, lines = text_table(rows)
+    assert headers[1:3] == ["published s", "published J"]
+    assert {line[0]: (line[1], line[2]) for line in lines} == TABLE_1
+    assert {line[0]: (line[-2], line[-1]) for line in lines} == TABLE_1
+
+
+def test_a_tree_without_places_is_priced_under_its_table_alone() -> None:
+    assert {row["channel"] for row in cost_rows(shipped("three-tiers"))} == {"table"}
+
+
+def drawn(folder: Path, seed: int, **keys: Any) -> Any:
+    topology = {"kind": "drawn", "edge_servers": 3, "devices_per_cluster": 4, **keys}
+    return scenario(folder, seed=seed, topology=topology)
+
+
+@ANY_FOLDER
+@given(st.integers(0, 10_000))
+def test_rarer_averaging_above_costs_less(tmp_path: Path, seed: int) -> None:
+    for channel in ("published", "physical"):
+        for family in ("hf-fm-{}", "hf-fm+d2d-{}"):
+            costs = [price(resolve(drawn(tmp_path, seed), family.format(e), channel)) for e in (1, 2, 8)]
+            assert [c.energy_j for c in costs] == sorted((c.energy_j for c in costs), reverse=True)
+            assert costs[0].latency_s > costs[1].latency_s
+
+
+@ANY_FOLDER
+@given(st.integers(0, 10_000), st.floats(1e3, 1e9))
+def test_cost_grows_with_the_payload(tmp_path: Path, seed: int, size: float) -> None:
+    plan = resolve(drawn(tmp_path, seed), "hf-fm+d2d-2")
+    small, large = price(plan, size), price(plan, 2 * size)
+    assert small.latency_s < large.latency_s <= 2 * small.latency_s
+    assert small.energy_j < large.energy_j <= 2 * small.energy_j
+
+
+@ANY_FOLDER
+@given(st.integers(0, 10_000))
+def test_aggregating_relays_never_cost_more(tmp_path: Path, seed: int) -> None:
+    kept, added = (
+        price(resolve(drawn(tmp_path, seed, d2d={"relay": relay.value}), "hf-fm+d2d-2"))
+        for relay in list(Relay)
+    )
+    assert added.energy_j <= kept.energy_j
+    assert added.latency_s <= kept.latency_s + 1e-9
+
+
+def equal_tree(folder: Path, method: str) -> Plan:
+    """2 regions of 2 edge servers of 2 devices; links of 8 Mbit/s and 1 W, so that 1 MB takes 1 s and 1 J."""
+    names = ("device_edge", "edge_region", "region_cloud", "device_cloud", "device_device")
+    topology = {"kind": "tree", "tiers": ["cloud", "region", "edge"], "fanout": [2, 2, 2]}
+    made = scenario(
+        folder, topology=topology, channel=table(**dict.fromkeys(names, 8e6)), payload_bytes=1_000_000
+    )
+    return resolve(made, method)
+
+
+@pytest.mark.parametrize(
+    ("method", "latency_s", "energy_j"),
+    [
+        # Up and back: each link twice. 8 devices, 4 edge servers, 2 regions.
+        ("star", 2.0, 2 * 8.0),
+        ("edge-only", 2.0, 2 * 8.0),
+        ("hf-fm-1", 6.0, 2 * (8.0 + 4 + 2)),
+        ("hf-fm-2", 2 * (1 + 1 / 2 + 1 / 4), 2 * (8 + 4 / 2 + 2 / 4)),
+        # Every round: one hop to the head. Every second: the way back inside, or the head's uplink and answers.
+        (
+            "hf-fm+d2d-2",
+            1 + 1 / 2 + (1 + 1) / 2 + 2 / 2 + 2 / 4,
+            4 * (1 + 1 / 2 + 1 / 2) + (8 + 8) / 2 + 2 * 2 / 4,
+        ),
+    ],
+)
+def test_deeper_trees_by_hand(tmp_path: Path, method: str, latency_s: float, energy_j: float) -> None:
+    cost = price(equal_tree(tmp_path, method))
+    assert cost.latency_s == pytest.approx(latency_s)
+    assert cost.energy_j == pytest.approx(energy_j)
+
+
+def test_rules_can_be_chosen(tmp_path: Path) -> None:
+    plan = equal_tree(tmp_path, "hf-fm-1")
+    upward = price(plan, rules=replace(AS_BUILT, answers=False))
+    assert (upward.latency_s, upward.energy_j) == (pytest.approx(3.0), pytest.approx(14.0))
+    seldom = price(equal_tree(tmp_path, "edge-only"), rules=PUBLISHED)
+    assert seldom.latency_s == pytest.approx(1 + 2 / 200)
+    assert seldom.energy_j == pytest.approx(8.0)
+
+
+def line(relay: Relay) -> Cluster:
+    return Cluster(parent="e", head="a", edges=(("b", "a"), ("c", "b"), ("d", "c")), relay=relay)
+
+
+def test_three_relays_in_a_row() -> None:
+    times = {way: 1.0 for e in line(Relay.AGGREGATE).edges for way in (e, e[::-1])}
+    whole, added = line(Relay.STORE_AND_FORWARD), line(Relay.AGGREGATE)
+    assert towards_s(whole, times, links_are_shared=False) == 3
+    assert towards_s(whole, times, links_are_shared=True) == 3  # a pipeline: one payload arrives each second
+    assert towards_s(added, times, links_are_shared=True) == 3
+    assert crossings(whole) == {("b", "a"): 3, ("c", "b"): 2, ("d", "c"): 1}
+    assert set(crossings(added).values()) == {1}
+    assert away_s(whole, times) == 3
+    slow = {**times, ("b", "a"): 5.0}
+    assert towards_s(whole, slow, links_are_shared=False) == 7
+    assert towards_s(whole, slow, links_are_shared=True) == 15  # all three wait for the last link
+
+
+def test_a_lonely_head_costs_nothing_inside() -> None:
+    alone = Cluster(parent="e", head="a", edges=())
+    assert towards_s(alone, {}, links_are_shared=True) == towards_s(alone, {}, links_are_shared=False) == 0
+    assert away_s(alone, {}) == 0

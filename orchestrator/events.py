@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Round = Annotated[int, Field(ge=-1, le=10**9)]  # -1: before the first
+Round = Annotated[int, Field(ge=-1, le=10**6)]  # -1: before the first
 Names = tuple[str, ...]
 
 

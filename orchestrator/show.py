@@ -1,0 +1,59 @@
+"""Prints the comparison: in colour on a terminal, the same text plainly elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TextIO
+
+from orchestrator.notes import footnotes, headline
+from orchestrator.summary import Summary
+from orchestrator.table import table_lines
+
+_STYLES = {
+    "title": "bold",
+    "group": "cyan",
+    "head": "bold",
+    "rule": "dim",
+    "row": "",
+    "gap": "",
+    "note": "dim",
+}
+_WIDEST, _NARROWEST, _ELSEWHERE = 120, 60, 120
+
+
+def comparison(summaries: Sequence[Summary], width: int) -> list[tuple[str, str]]:
+    """All lines with what they are: the names of `table.table_lines`, `title` and `note`."""
+    lines = [("title", line) for line in textwrap.wrap(headline(summaries), width)]
+    lines += [("gap", ""), *table_lines(summaries, width), ("gap", "")]
+    for note in footnotes(summaries):
+        lines += [("note", line) for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+    return lines
+
+
+def show_comparison(summaries: Sequence[Summary], file: TextIO | None = None) -> None:
+    out = file or sys.stdout
+    terminal = out.isatty()
+    columns = shutil.get_terminal_size().columns if terminal else _ELSEWHERE
+    lines = comparison(summaries, min(_WIDEST, max(_NARROWEST, columns)))
+    if not terminal:
+        text = "".join(f"{text.rstrip()}\n" for _, text in lines)
+        encoding = out.encoding or "utf-8"
+        out.write(text.replace("─", "-").replace("·", "|").replace("–", "-") if _is_poor(encoding) else text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=out, highlight=False)
+    for what, text in lines:
+        console.print(Text(text, style=_STYLES[what]), soft_wrap=True)
+
+
+def _is_poor(encoding: str) -> bool:
+    try:
+        "─·–".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False

@@ -31,10 +31,17 @@ def _framed(title: str, headers: Sequence[str], lines: Sequence[Sequence[str]], 
     from rich.table import Table
 
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", show_header=any(headers)
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        show_header=any(headers),
+        padding=(0, 1, 0, 0),  # two blanks between columns: seven columns of numbers fit into 80
     )
     for i, header in enumerate(headers):
-        table.add_column(header, justify="right" if i >= numbers_from else "left", no_wrap=True)
+        table.add_column(
+            header, justify="right" if i >= numbers_from else "left", overflow="fold", no_wrap=i == 0
+        )
     for line in lines:
         table.add_row(*line)
     Console().print(table, markup=False)

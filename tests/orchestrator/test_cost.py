@@ -41,6 +41,27 @@ def test_the_case_study_gives_table_1(method: str) -> None:
     assert sum(cost.parts["energy_j"].values()) == pytest.approx(cost.energy_j)
 
 
+@pytest.mark.parametrize(
+    ("method", "energy_j"), [("hf-fm+d2d-2", "64.40"), ("hf-fm+d2d-8", "24.74"), ("edge-only+d2d", "11.57")]
+)
+def test_relays_that_aggregate_save_energy_on_the_published_heads(method: str, energy_j: str) -> None:
+    plan = resolve(shipped("case-study"), method)
+    clusters = tuple(c.model_copy(update={"relay": Relay.AGGREGATE}) for c in plan.clusters)
+    before, after = price(plan), price(plan.model_copy(update={"clusters": clusters}))
+    assert printed_energy(after.energy_j) == energy_j
+    assert after.latency_s == pytest.approx(before.latency_s)  # each hop still waits for the whole payload
+
+
+def test_star_and_e_of_1() -> None:
+    """With E = 1 every round adds the uplink to the connection that star has."""
+    study = shipped("case-study")
+    star, every = (price(resolve(study, method)) for method in ("star", "hf-fm-1"))
+    assert every.parts["latency_s"]["backhaul"] == pytest.approx(star.latency_s)
+    assert every.energy_j - every.parts["energy_j"]["uplink"] == pytest.approx(
+        star.energy_j / 4
+    )  # 10, not 40
+
+
 def test_table_1_beside_the_physical_channel() -> None:
     study = shipped("case-study")
     rows = cost_rows(study)

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from node.errors import HffmError
-from orchestrator.commands import cost, plan
+from orchestrator.commands import compare, cost, plan, run
 
 app = typer.Typer(
     name="hffm",
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (plan, cost):
+for _command in (plan, cost, run, compare):
     _command.register(app)
 
 

@@ -21,11 +21,12 @@ _MAX_BYTES = 1_000_000  # a scenario is some dozens of lines; more is another fi
 def load_scenario(path: Path) -> Scenario:
     """Reads and checks a scenario. Raises ScenarioError: one line with the file, the key and the remedy."""
     try:
-        data, lines = parse(_text(path))
+        text = _text(path)
+        data, lines = parse(text)
     except YamlError as error:
         place = f"{path}:{error.line}" if error.line else str(path)
         raise ScenarioError(f"{place}: {error}") from error
-    origin = Origin(str(path), lines)
+    origin = Origin(str(path), lines, text)
     if not isinstance(data, dict):
         kind = "is empty" if data is None else "is not a mapping of keys to values"
         raise origin.error("", f"{kind}; start from deploy/scenarios/quickstart.yaml")

@@ -163,6 +163,7 @@ class Origin:
 
     file: str = "scenario"
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line
+    text: str = ""
 
     def error(self, key: str, why: str) -> ScenarioError:
         """One line that names the file, the line, the key and what is wrong."""
@@ -194,6 +195,11 @@ class Scenario(Spec):
     published: dict[str, Published] = {}  # method -> figures
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def text(self) -> str:
+        """As the user wrote it."""
+        return self._origin.text
 
     def error(self, key: str, why: str) -> ScenarioError:
         return self._origin.error(key, why)

@@ -1,0 +1,38 @@
+"""`hffm compare`: every method of a scenario on the same data, seed and initial modules."""
+
+from __future__ import annotations
+
+import typer
+
+from orchestrator.commands.options import (
+    AsJson,
+    Launcher,
+    LauncherName,
+    Links,
+    OutFolder,
+    Rounds,
+    ScenarioFile,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("compare")(compare)
+
+
+def compare(
+    scenario: ScenarioFile,
+    rounds: Rounds = None,
+    out: OutFolder = None,
+    launcher: Launcher = LauncherName.FORKED,
+    links: Links = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run each method of a scenario on the same data, seed and initial modules; then print one table."""
+    from orchestrator.commands.results import show_results
+    from orchestrator.reading import load_scenario
+    from orchestrator.running import Settings, run_methods
+
+    loaded = load_scenario(scenario)
+    settings = Settings(rounds=rounds, links=links.value if links else None, launcher=launcher.value)
+    folder, runs = run_methods(loaded, list(loaded.methods), settings, out, single=False)
+    show_results(runs, folder, as_json)

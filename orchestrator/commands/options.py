@@ -1,0 +1,57 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class LauncherName(StrEnum):
+    """As in `deploy.launch.LAUNCHERS`."""
+
+    FORKED = "forked"
+    PROCESSES = "processes"
+
+
+class LinksName(StrEnum):
+    NONE = "none"
+    PACED = "paced"
+
+
+ScenarioFile = Annotated[
+    Path,
+    typer.Argument(help="A scenario (YAML), such as deploy/scenarios/quickstart.yaml.", show_default=False),
+]
+MethodName = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="star, edge-only, edge-only+d2d, hf-fm-E or hf-fm+d2d-E; default: the scenario's last.",
+        show_default=False,
+    ),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Rounds of the devices; default: the scenario's.", show_default=False),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder; it must not exist, or be empty. Default: below runs/.", show_default=False
+    ),
+]
+Launcher = Annotated[
+    LauncherName,
+    typer.Option(help="forked: all nodes from one process, fast; processes: an interpreter for each."),
+]
+Links = Annotated[
+    LinksName | None,
+    typer.Option(
+        help="How transfers are held to the modelled rates; default: the scenario's.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON on standard output.")]

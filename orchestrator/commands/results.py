@@ -1,0 +1,26 @@
+"""Prints what runs amount to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from orchestrator.summary import Summary
+
+
+def show_results(summaries: Sequence[Summary], folder: Path | None, as_json: bool) -> None:
+    """The comparison on standard output; where the run folder is, on standard error."""
+    if as_json:
+        from orchestrator.table import rows
+
+        typer.echo(json.dumps({"rows": rows(summaries)}, indent=1))
+    else:
+        from orchestrator.show import show_comparison
+
+        show_comparison(summaries)
+    if folder is not None:
+        print(f"run folder: {folder}", file=sys.stderr)

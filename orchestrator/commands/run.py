@@ -1,0 +1,40 @@
+"""`hffm run`: one method of a scenario on real nodes, from start to table."""
+
+from __future__ import annotations
+
+import typer
+
+from orchestrator.commands.options import (
+    AsJson,
+    Launcher,
+    LauncherName,
+    Links,
+    MethodName,
+    OutFolder,
+    Rounds,
+    ScenarioFile,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    scenario: ScenarioFile,
+    method: MethodName = None,
+    rounds: Rounds = None,
+    out: OutFolder = None,
+    launcher: Launcher = LauncherName.FORKED,
+    links: Links = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the nodes, run the rounds, stop everything, write the run folder and print the table."""
+    from orchestrator.commands.results import show_results
+    from orchestrator.reading import load_scenario
+    from orchestrator.running import Settings, run_methods
+
+    loaded = load_scenario(scenario)
+    settings = Settings(rounds=rounds, links=links.value if links else None, launcher=launcher.value)
+    folder, runs = run_methods(loaded, [method or loaded.methods[-1]], settings, out, single=True)
+    show_results(runs, folder, as_json)

@@ -1,0 +1,121 @@
+"""Runs of a scenario on this machine: plans, folders, nodes, records."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.launch import LAUNCHERS, Launcher
+from node.errors import HffmError, Interrupted
+from node.plan import Plan
+from orchestrator.addresses import check_ports, with_free_ports
+from orchestrator.conduct import conduct
+from orchestrator.cost import price
+from orchestrator.progress import progress_for
+from orchestrator.record import RunRecord
+from orchestrator.resolve import resolve
+from orchestrator.scenario import Scenario
+from orchestrator.summary import Published, Summary
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line may say in place of the scenario."""
+
+    rounds: int | None = None
+    links: str | None = None
+    launcher: str = "forked"
+
+
+def run_methods(
+    scenario: Scenario, methods: Sequence[str], settings: Settings, out: Path | None, single: bool
+) -> tuple[Path, list[Summary]]:
+    """Runs one method after the other; the folder and the summaries.
+
+    A single run's folder is the given one; several get a folder each inside it. Raises what made a run fail;
+    no node is left behind, and the folder of that run says how it ended.
+    """
+    plans = [plan_run(scenario, method, settings) for method in methods]
+    folder = out or default_folder(scenario.name + (f"-{methods[0]}" if single else ""))
+    launcher = LAUNCHERS[settings.launcher]()
+    try:
+        summaries = [
+            _run_one(scenario, plan, folder if single else folder / plan.method, launcher) for plan in plans
+        ]
+    finally:
+        launcher.close()
+    return folder, summaries
+
+
+def default_folder(label: str) -> Path:
+    return RUNS / f"{label}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def plan_run(scenario: Scenario, method: str, settings: Settings) -> Plan:
+    """The plan of one run, on ports that are free unless the scenario names them."""
+    plan = resolve(scenario, method, rounds=settings.rounds)
+    if settings.links is not None:
+        plan = plan.replace(links_backend=settings.links)
+    if "base_port" in scenario.network.model_fields_set:
+        check_ports(plan)
+        return plan
+    return with_free_ports(plan)
+
+
+def open_record(scenario: Scenario, plan: Plan, folder: Path) -> RunRecord:
+    return RunRecord.create(folder, plan, {"scenario": scenario.text})
+
+
+def finish(scenario: Scenario, plan: Plan, record: RunRecord, error: BaseException | None) -> Summary:
+    """Writes the summary of a run that is over, however it ended."""
+    state = "complete" if error is None else "failed"
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | Interrupted):
+        state = "interrupted"
+    figures = scenario.published.get(plan.method)
+    published = None
+    if figures is not None:
+        share = None if figures.accuracy is None else figures.accuracy / 100
+        published = Published(latency_s=figures.latency_s, energy_j=figures.energy_j, accuracy=share)
+    said = None if error is None else f"{type(error).__name__}: {error}"
+    return record.finish(state, price(plan), error=said, published=published)
+
+
+def _run_one(scenario: Scenario, plan: Plan, folder: Path, launcher: Launcher) -> Summary:
+    with open_record(scenario, plan, folder) as record:
+        progress = progress_for(plan.method, plan, 0, plan.rounds)
+        try:
+            work = conduct(plan, folder, launcher, record, progress, plan.rounds)
+            asyncio.run(_ended_by_sigterm(work))
+        except (HffmError, KeyboardInterrupt) as error:
+            with contextlib.suppress(HffmError):  # the first error is the one to tell
+                finish(scenario, plan, record, error)
+            raise
+        finally:
+            progress.close()
+        return finish(scenario, plan, record, None)
+
+
+async def _ended_by_sigterm(work: Coroutine[Any, Any, None]) -> None:
+    """SIGTERM ends the work as Ctrl-C does: what it has started is stopped first."""
+    task = asyncio.ensure_future(work)
+    told: list[bool] = []
+
+    def end() -> None:
+        told.append(True)
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        raise Interrupted("ended by SIGTERM; all nodes are stopped") from None

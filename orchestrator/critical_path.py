@@ -11,8 +11,8 @@ The critical path adds up what was measured, in the structure of the modelled la
                                   not take part in that round), then the head's transfers to the parent
 
 A node that sent nothing, missing or failed, adds nothing: the time spent waiting for it is in the wall clock.
-The answer, from an aggregator back to its children, counts where the plan has a link for it, as in the model;
-otherwise it is in `install_s`.
+The answer, from an aggregator back to its children, counts where the model prices it; otherwise it is in
+`install_s`.
 """
 
 from __future__ import annotations
@@ -68,14 +68,15 @@ def own_rounds(plan: Plan, tier: str, rounds: range) -> list[range]:
 
 
 def is_priced(plan: Plan, transfer: Transfer) -> bool:
-    """Whether the modelled latency and energy cover it: every update; the answer over a link of the plan; and
-    the way back inside a cluster in rounds in which the aggregate comes from its head and not from above."""
+    """Whether the modelled latency and energy cover it: every update; the answer over a link of the plan,
+    but not in the published model; and the way back inside a cluster in rounds in which the aggregate comes
+    from its head and not from above."""
     if transfer.round is None or transfer.purpose == "snapshot":
         return False
     if transfer.purpose == "update":
         return True
     if transfer.link != LinkKind.D2D:
-        return plan.link(transfer.src, transfer.dst) is not None
+        return plan.channel != "published" and plan.link(transfer.src, transfer.dst) is not None
     source = plan.by_id.get(transfer.src)
     if source is None or source.parent is None:
         return False

@@ -166,7 +166,7 @@ def summarize(
 def _rounds(plan: Plan, events: Events) -> Rounds:
     """Rounds are done when the root closed them; without a word from the root, when devices tell scores."""
     closed = [e.round for e in events.rounds if e.node == plan.root.id]
-    done = 1 + max(closed or [m.round for m in events.metrics], default=-1)
+    done = 1 + max(closed or [m.round for m in events.metrics if m.node in plan.by_id], default=-1)
     every = period(plan)
     whole = done - done % every
     return Rounds(

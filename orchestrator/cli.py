@@ -7,7 +7,7 @@ import sys
 import typer
 
 from node.errors import HffmError
-from orchestrator.commands import compare, cost, plan, run
+from orchestrator.commands import compare, cost, plan, run, standing
 
 app = typer.Typer(
     name="hffm",
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (plan, cost, run, compare):
+for _command in (plan, cost, run, compare, standing):
     _command.register(app)
 
 

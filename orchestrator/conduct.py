@@ -62,12 +62,13 @@ async def conduct(
         await asyncio.to_thread(launcher.stop, _GRACE_S)
 
 
-async def watch(operator: Operator, keep: Keeping, progress: Progress) -> None:
+async def watch(operator: Operator, keep: Keeping, progress: Progress | None) -> None:
     """Hands every event on, until the root ends."""
     async for line in operator.watch():
         event = json.loads(line)
         keep.event(event)
-        progress.event(event)
+        if progress is not None:
+            progress.event(event)
 
 
 async def fetch_modules(operator: Operator, keep: Keeping) -> None:

@@ -35,7 +35,7 @@ class Clusters:
     def event(self, event: dict[str, Any]) -> str | None:
         """Takes an event in; the parent whose line has changed."""
         parent = self.devices.get(event["node"])
-        if parent is None:
+        if parent is None or event.get("round", -1) < self.first_round:
             return None
         if event["kind"] == "phase" and event["phase"] == "train":
             self._trained.setdefault((parent, event["round"]), set()).add(event["node"])
@@ -56,7 +56,7 @@ class Clusters:
 
     def done(self) -> float:
         """Rounds that all devices have trained, in fractions."""
-        total = sum(len(who) for (_, r), who in self._trained.items() if r >= self.first_round)
+        total = sum(len(who) for who in self._trained.values())
         return total / len(self.devices)
 
     def accuracy(self, parent: str, when: str) -> str:

@@ -74,21 +74,26 @@ def open_record(scenario: Scenario, plan: Plan, folder: Path) -> RunRecord:
     return RunRecord.create(folder, plan, {"scenario": scenario.text})
 
 
-def finish(scenario: Scenario, plan: Plan, record: RunRecord, error: BaseException | None) -> Summary:
+def finish(plan: Plan, record: RunRecord, figures: Published | None, error: BaseException | None) -> Summary:
     """Writes the summary of a run that is over, however it ended."""
     state = "complete" if error is None else "failed"
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | Interrupted):
         state = "interrupted"
-    figures = scenario.published.get(plan.method)
-    published = None
-    if figures is not None:
-        share = None if figures.accuracy is None else figures.accuracy / 100
-        published = Published(latency_s=figures.latency_s, energy_j=figures.energy_j, accuracy=share)
     said = None if error is None else f"{type(error).__name__}: {error}"
-    return record.finish(state, price(plan), error=said, published=published)
+    return record.finish(state, price(plan), error=said, published=figures)
+
+
+def published_figures(scenario: Scenario, method: str) -> Published | None:
+    """Of the publication that the scenario reproduces, accuracy as a share."""
+    found = scenario.published.get(method)
+    if found is None:
+        return None
+    share = None if found.accuracy is None else found.accuracy / 100
+    return Published(latency_s=found.latency_s, energy_j=found.energy_j, accuracy=share)
 
 
 def _run_one(scenario: Scenario, plan: Plan, folder: Path, launcher: Launcher) -> Summary:
+    figures = published_figures(scenario, plan.method)
     with open_record(scenario, plan, folder) as record:
         progress = progress_for(plan.method, plan, 0, plan.rounds)
         try:
@@ -96,11 +101,11 @@ def _run_one(scenario: Scenario, plan: Plan, folder: Path, launcher: Launcher) -
             asyncio.run(_ended_by_sigterm(work))
         except (HffmError, KeyboardInterrupt) as error:
             with contextlib.suppress(HffmError):  # the first error is the one to tell
-                finish(scenario, plan, record, error)
+                finish(plan, record, figures, error)
             raise
         finally:
             progress.close()
-        return finish(scenario, plan, record, None)
+        return finish(plan, record, figures, None)
 
 
 async def _ended_by_sigterm(work: Coroutine[Any, Any, None]) -> None:

@@ -93,7 +93,7 @@ class Learner:
         for task in self._tasks:
             if len(task.test) > 0:
                 head = self._parameters(modules, head_name(task.name))
-                right = local.correct(self._frozen, task.test, adapter, head)
+                right = int(local.right(self._frozen, task.test, adapter, head).sum())
                 scores.append(Score(task.name, right, len(task.test), task.baseline))
         return scores
 

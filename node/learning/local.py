@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,11 +51,13 @@ def train(
 
 
 @torch.no_grad()
-def correct(frozen: FrozenVilt, shard: Shard, adapter: FlatParameters, head: FlatParameters) -> int:
-    """How many samples of the shard are answered right."""
-    found = 0
+def right(
+    frozen: FrozenVilt, shard: Shard, adapter: FlatParameters, head: FlatParameters
+) -> NDArray[np.bool_]:
+    """Of each sample of the shard, whether it is answered right."""
+    found = np.zeros(len(shard), np.bool_)
     for start in range(0, len(shard), EVALUATION_BATCH):
         places = list(range(start, min(start + EVALUATION_BATCH, len(shard))))
         guesses_B = logits(frozen, shard.tokens(places), adapter, head).argmax(1).numpy()
-        found += int((guesses_B == shard.labels_N[places]).sum())
+        found[places] = guesses_B == shard.labels_N[places]
     return found

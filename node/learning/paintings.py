@@ -13,7 +13,7 @@ from node.learning.drawing import SIDE, Grid, Mask, Pixels, grid, noisy
 
 Rgb = NDArray[np.float32]
 
-STYLES = ("striped", "dotted", "checkered", "plain")
+STYLES = ("wavy", "dotted", "checkered", "plain")
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Rgb:
@@ -52,8 +52,8 @@ SUBJECTS: dict[str, Callable[[Grid, Grid], Mask]] = {"house": _house, "tree": _t
 def _pattern(style: str, rng: np.random.Generator) -> Mask:
     """Where a painting's ground is of the darker of its two colours."""
     x, y = grid(SIDE, rng.uniform(0, 8), rng.uniform(0, 8), 4.0)
-    if style == "striped":
-        return np.asarray((y % 2) < 1)
+    if style == "wavy":
+        return np.asarray((y + np.sin(x)) % 2.5 < 1)
     if style == "dotted":
         return np.asarray(np.hypot(x % 2 - 1, y % 2 - 1) < 0.55)
     if style == "checkered":

@@ -6,6 +6,7 @@ and, as a help to bind words to things, what each patch shows from its token hal
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -66,7 +67,7 @@ def pretrain(
     model = _Pretraining(ViltModel(tiny_config()))
     losses = _optimise(model, _Pool(seed), generator(seed, "pretrain", "batches"), steps, progress)
     out_dir.mkdir(parents=True, exist_ok=True)
-    _save(model.vilt, out_dir)
+    weights = _save(model.vilt, out_dir)
     save_processor(out_dir, VOCABULARY, TEXT_LENGTH, side=SIDE, patch=CELL)
     recipe = {
         "command": f"hffm pretrain --seed {seed} --steps {steps}",
@@ -81,18 +82,23 @@ def pretrain(
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "final_losses": {name: round(value, 4) for name, value in losses.items()},
     }
     (out_dir / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
     return recipe
 
 
-def _save(vilt: Any, folder: Path) -> None:
-    """As save_pretrained does, but without its progress bar, and readable by all."""
+def _save(vilt: Any, folder: Path) -> bytes:
+    """As save_pretrained does, but without its progress bar, and readable by all. Returns the weights' file."""
     vilt.config.architectures = ["ViltModel"]
     vilt.config.save_pretrained(folder)
     weights = {name: tensor.contiguous() for name, tensor in vilt.state_dict().items()}
-    (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
+    file = save(weights, metadata={"format": "pt"})
+    fresh = folder / "model.safetensors.new"
+    fresh.write_bytes(file)
+    fresh.replace(folder / "model.safetensors")  # nodes that run have the old file mapped and keep it
+    return file
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ async def _live_as_edge(plan: Plan, node_id: str, log: NodeLog) -> None:
 
     async def ready() -> dict[str, int]:
         await family.all_ready()
+        node.phase = "ready"
         return family.samples()
 
     server = await serve(_address(plan, node_id), _parent_services(node, family))

@@ -171,6 +171,7 @@ class ParentSession:
             while self._reports:
                 await call.write(self._reports[0])
                 del self._reports[0]
+                next_beat = 0.0  # a report changes what is to be said about this node
             if time.monotonic() >= next_beat:
                 beat = pb.Heartbeat(sent_unix_s=time.time(), nodes=self._statuses())
                 await call.write(pb.ChildMessage(heartbeat=beat))

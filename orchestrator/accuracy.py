@@ -91,7 +91,7 @@ def _series(plan: Plan, metrics: Sequence[Metric], period: int) -> Series:
     last = complete[-period:]
     return Series(
         last=complete[-1] if complete else None,
-        last_period=_mean(last) if last else None,
+        last_period=mean(last) if last else None,
         by_round=tuple(complete),
         incomplete=incomplete,
     )
@@ -118,7 +118,7 @@ def _share(metrics: Sequence[Metric]) -> float:
     return sum(m.correct for m in metrics) / total if total else 0.0
 
 
-def _mean(rounds: Sequence[RoundScores]) -> MeanScores:
+def mean(rounds: Sequence[RoundScores]) -> MeanScores:
     def means(of: Callable[[RoundScores], dict[str, float]]) -> dict[str, float]:
         names = sorted({name for r in rounds for name in of(r)})
         return {name: sum(of(r).get(name, 0.0) for r in rounds) / len(rounds) for name in names}

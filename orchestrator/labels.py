@@ -10,14 +10,14 @@ from orchestrator.summary import Summary
 
 def labels(summaries: Sequence[Summary]) -> list[str]:
     """In the order given, no two alike; printable on one line."""
-    names = [_printable(s.method) for s in summaries]
+    names = [printable(s.method) for s in summaries]
     for more in (lambda s: s.channel, lambda s: f"seed {s.seed}", lambda s: s.scenario, lambda s: s.run_id):
         if len(set(names)) == len(names):
             return names
         if len({more(s) for s in summaries}) > 1:
             twice = {name for name, count in Counter(names).items() if count > 1}
             names = [
-                f"{name}, {_printable(more(s))}" if name in twice else name
+                f"{name}, {printable(more(s))}" if name in twice else name
                 for name, s in zip(names, summaries, strict=True)
             ]
     seen: Counter[str] = Counter()
@@ -27,6 +27,6 @@ def labels(summaries: Sequence[Summary]) -> list[str]:
     return names
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Names come from files: no line breaks, no terminal codes, not endlessly long."""
     return "".join(c if c.isprintable() else "?" for c in name)[:40]

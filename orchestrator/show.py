@@ -10,7 +10,7 @@ from typing import TextIO
 
 from orchestrator.notes import footnotes, headline
 from orchestrator.summary import Summary
-from orchestrator.table import table_lines
+from orchestrator.table import rows, table_lines
 
 _STYLES = {
     "title": "bold",
@@ -27,9 +27,13 @@ _WIDEST, _NARROWEST, _ELSEWHERE = 120, 60, 120
 def comparison(summaries: Sequence[Summary], width: int) -> list[tuple[str, str]]:
     """All lines with what they are: the names of `table.table_lines`, `title` and `note`."""
     lines = [("title", line) for line in textwrap.wrap(headline(summaries), width)]
-    lines += [("gap", ""), *table_lines(summaries, width), ("gap", "")]
-    for note in footnotes(summaries):
-        lines += [("note", line) for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+    lines += [("gap", ""), *table_lines(rows(summaries), width), ("gap", "")]
+    notes = footnotes(summaries)
+    indent = 2 + max((len(n.term) for n in notes), default=0)
+    for note in notes:
+        first, rest = f"{note.term:<{indent}}", " " * indent
+        wrapped = textwrap.wrap(note.text, width, initial_indent=first, subsequent_indent=rest)
+        lines += [("note", line) for line in wrapped]
     return lines
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.labels import labels
 from orchestrator.summary import Published, Summary
+from orchestrator.window import mean_scores, window
 
 _GAP = 2
 Row = dict[str, Any]
@@ -16,9 +17,15 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Column:
     head: str
-    value: Callable[[Summary], float | None]
+    keys: tuple[str, ...]  # where a row has it
     scale: float = 1.0
     least_digits: int = 2  # after the point; more where all figures of the column are small
+
+    def value(self, row: Row) -> float | None:
+        found: Any = row
+        for key in self.keys:
+            found = found[key]
+        return None if found is None else float(found) * self.scale
 
 
 @dataclass(frozen=True)
@@ -29,54 +36,47 @@ class Group:
     columns: tuple[Column, ...]
 
 
-LATENCY = Group(
-    "latency, seconds per round",
-    (
-        Column("published", lambda s: _published(s).latency_s),
-        Column("modelled", lambda s: s.latency_s.modelled),
-        Column("transfers", lambda s: s.latency_s.measured_transfers),
-        Column("measured", lambda s: s.latency_s.measured),
-        Column("wall", lambda s: s.latency_s.wall),
+GROUPS = (
+    Group(
+        "latency, seconds per round",
+        (
+            Column("published", ("latency_s", "published")),
+            Column("modelled", ("latency_s", "modelled")),
+            Column("transfers", ("latency_s", "measured_transfers")),
+            Column("measured", ("latency_s", "measured")),
+            Column("wall", ("latency_s", "wall")),
+        ),
     ),
-)
-ENERGY = Group(
-    "energy, joules per round",
-    (
-        Column("published", lambda s: _published(s).energy_j),
-        Column("modelled", lambda s: s.energy_j.modelled),
-        Column("measured", lambda s: s.energy_j.measured),
-        Column("compute", lambda s: s.energy_j.compute),
+    Group(
+        "energy, joules per round",
+        (
+            Column("published", ("energy_j", "published")),
+            Column("modelled", ("energy_j", "modelled")),
+            Column("measured", ("energy_j", "measured")),
+            Column("compute", ("energy_j", "compute")),
+        ),
     ),
-)
-ACCURACY = Group(
-    "accuracy, %",
-    (
-        Column("published", lambda s: _published(s).accuracy, 100, 1),
-        Column("local", lambda s: _overall(s, "local"), 100, 1),
-        Column("aggregated", lambda s: _overall(s, "aggregated"), 100, 1),
-        Column("guess", lambda s: s.accuracy.baseline, 100, 1),
+    Group(
+        "accuracy, %",
+        (
+            Column("published", ("accuracy", "published"), 100, 1),
+            Column("local", ("accuracy", "local"), 100, 1),
+            Column("aggregated", ("accuracy", "aggregated"), 100, 1),
+            Column("guess", ("accuracy", "baseline"), 100, 1),
+        ),
     ),
+    Group("", (Column("rounds", ("rounds",), least_digits=0),)),
 )
-ROUNDS = Group("", (Column("rounds", lambda s: s.rounds.done, least_digits=0),))
-GROUPS = (LATENCY, ENERGY, ACCURACY, ROUNDS)
-
-
-def _published(summary: Summary) -> Published:
-    return summary.published or Published()
-
-
-def _overall(summary: Summary, when: str) -> float | None:
-    series = summary.accuracy.local if when == "local" else summary.accuracy.aggregated
-    return series.last_period.overall if series.last_period else None
 
 
 def rows(summaries: Sequence[Summary]) -> list[Row]:
     """For `--json`. Seconds and joules per round of the devices; accuracies are shares from 0 to 1."""
-    return [_row(s, label) for s, label in zip(summaries, labels(summaries), strict=True)]
+    over = window(summaries)
+    return [_row(s, label, over) for s, label in zip(summaries, labels(summaries), strict=True)]
 
 
-def _row(s: Summary, label: str) -> Row:
-    local, aggregated = s.accuracy.local, s.accuracy.aggregated
+def _row(s: Summary, label: str, over: int) -> Row:
+    published = s.published or Published()
     return {
         "method": s.method,
         "label": label,
@@ -87,31 +87,14 @@ def _row(s: Summary, label: str) -> Row:
         "state": s.state,
         "links_backend": s.links_backend,
         "latency_s": {
-            "modelled": s.latency_s.modelled,
-            "measured": s.latency_s.measured,
-            "measured_transfers": s.latency_s.measured_transfers,
-            "wall": s.latency_s.wall,
-            "replayed": s.latency_s.replayed,
-            "install_s": s.latency_s.install_s,
-            "published": _published(s).latency_s,
+            **s.latency_s.model_dump(exclude={"modelled_parts", "measured_parts"}),
+            "published": published.latency_s,
         },
         "energy_j": {
-            "modelled": s.energy_j.modelled,
-            "measured": s.energy_j.measured,
-            "compute": s.energy_j.compute,
-            "downlink": s.energy_j.downlink,
-            "source": s.energy_j.source,
-            "published": _published(s).energy_j,
+            **s.energy_j.model_dump(include={"modelled", "measured", "compute", "downlink", "source"}),
+            "published": published.energy_j,
         },
-        "accuracy": {
-            "local": _overall(s, "local"),
-            "aggregated": _overall(s, "aggregated"),
-            "local_last": local.last.overall if local.last else None,
-            "aggregated_last": aggregated.last.overall if aggregated.last else None,
-            "rounds": list(local.last_period.rounds) if local.last_period else [],
-            "baseline": s.accuracy.baseline,
-            "published": _published(s).accuracy,
-        },
+        "accuracy": {**_accuracy(s, over), "published": published.accuracy},
         "bytes_per_round": s.bytes.per_round_bytes,
         "rounds": s.rounds.done,
         "rounds_used": s.rounds.used,
@@ -120,21 +103,34 @@ def _row(s: Summary, label: str) -> Row:
     }
 
 
-def visible(summaries: Sequence[Summary]) -> list[Group]:
+def _accuracy(s: Summary, over: int) -> Row:
+    """`local` and `aggregated` are means over the last complete rounds, as many for every row."""
+    local, aggregated = s.accuracy.local, s.accuracy.aggregated
+    local_mean, aggregated_mean = mean_scores(local, over), mean_scores(aggregated, over)
+    return {
+        "local": local_mean.overall if local_mean else None,
+        "aggregated": aggregated_mean.overall if aggregated_mean else None,
+        "local_last": local.last.overall if local.last else None,
+        "aggregated_last": aggregated.last.overall if aggregated.last else None,
+        "rounds": list(local_mean.rounds) if local_mean else [],
+        "baseline": s.accuracy.baseline,
+    }
+
+
+def visible(found: Sequence[Row]) -> list[Group]:
     """The groups without columns that are empty in all rows."""
     kept = [
-        Group(g.head, tuple(c for c in g.columns if any(c.value(s) is not None for s in summaries)))
+        Group(g.head, tuple(c for c in g.columns if any(c.value(r) is not None for r in found)))
         for g in GROUPS
     ]
     return [g for g in kept if g.columns]
 
 
-def cells(column: Column, summaries: Sequence[Summary]) -> list[str]:
+def cells(column: Column, found: Sequence[Row]) -> list[str]:
     """The figures of a column, with one number of digits after the point for all."""
-    found = [column.value(s) for s in summaries]
-    scaled = [None if v is None else v * column.scale for v in found]
-    digits = _digits([v for v in scaled if v], column.least_digits)
-    return ["–" if v is None else f"{v:.{digits}f}" for v in scaled]
+    values = [column.value(row) for row in found]
+    digits = _digits([v for v in values if v], column.least_digits)
+    return ["–" if v is None else f"{v:.{digits}f}" for v in values]
 
 
 def _digits(values: Sequence[float], least: int) -> int:
@@ -147,18 +143,18 @@ def _digits(values: Sequence[float], least: int) -> int:
     return digits
 
 
-def table_lines(summaries: Sequence[Summary], width: int = 100) -> list[tuple[str, str]]:
-    """Lines of text with what they are: `group`, `head`, `rule` or `row`.
+def table_lines(found: Sequence[Row], width: int) -> list[tuple[str, str]]:
+    """Lines of text with what they are: `group`, `head`, `rule`, `row` or `gap`.
 
     Groups that do not fit into the width follow below, under the names again: nothing is left out.
     """
-    names = ["method", *labels(summaries)]
+    names = ["method", *(row["label"] for row in found)]
     name_width = max(map(len, names))
     lines: list[tuple[str, str]] = []
     block: list[tuple[Group, list[list[str]]]] = []
     used = name_width
-    for group in visible(summaries):
-        columns = [[c.head, *cells(c, summaries)] for c in group.columns]
+    for group in visible(found):
+        columns = [[c.head, *cells(c, found)] for c in group.columns]
         needed = _GAP + 1 + _width(group, columns)
         if block and used + needed > width:
             lines += [*_block(names, name_width, block), ("gap", "")]

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from node.errors import HffmError
-from orchestrator.commands import compare, cost, plan, run, standing
+from orchestrator.commands import compare, cost, plan, pretrain, run, standing
 
 app = typer.Typer(
     name="hffm",
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (plan, cost, run, compare, standing):
+for _command in (plan, cost, run, compare, standing, pretrain):
     _command.register(app)
 
 
@@ -30,6 +30,10 @@ def main() -> None:
     except HffmError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
 
 
 if __name__ == "__main__":

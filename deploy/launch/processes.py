@@ -55,7 +55,8 @@ class ForkedLauncher:
         self._closed = False
         self._running: set[str] = set()
         self._codes: dict[str, int] = {}
-        threading.Thread(target=self._listen, daemon=True, name="nursery").start()
+        self._listener = threading.Thread(target=self._listen, daemon=True, name="nursery")
+        self._listener.start()
 
     def start(self, plan: Plan, plan_file: Path, logs: Path) -> None:
         self._wait_until(
@@ -87,6 +88,9 @@ class ForkedLauncher:
         except subprocess.TimeoutExpired:
             self._nursery.kill()
             self._nursery.wait()
+        self._listener.join(timeout=5)
+        assert self._nursery.stdout is not None
+        self._nursery.stdout.close()
         self._gate.cleanup()
 
     def _alone(self, patience_s: float) -> bool:

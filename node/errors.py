@@ -8,7 +8,8 @@
     │   └── ModelError            the backbone or the tuning asked for
     ├── StartError              the machine
     │   ├── AddressError          a port in use, an address that cannot be bound
-    │   └── LaunchError           a node that did not start, or ended before its time
+    │   ├── LaunchError           a node that did not start, or ended before its time
+    │   └── LinksError            links that cannot be shaped: rights, kernel, interface, values
     ├── PeerError               the other side
     │   ├── UnreachableError      nobody answers at the address
     │   ├── LeaseExpired          a parent or a child not heard of for longer than its lease
@@ -76,6 +77,10 @@ class LaunchError(StartError):
     pass
 
 
+class LinksError(StartError):
+    pass
+
+
 class PeerError(HffmError):
     pass
 
@@ -137,6 +142,7 @@ TABLE: dict[type[HffmError], tuple[int, str]] = {
     ModelError: (13, "INVALID_ARGUMENT"),
     AddressError: (20, "UNAVAILABLE"),
     LaunchError: (21, "UNAVAILABLE"),
+    LinksError: (22, "FAILED_PRECONDITION"),
     UnreachableError: (30, "UNAVAILABLE"),
     LeaseExpired: (31, "UNAVAILABLE"),
     ProtocolError: (32, "FAILED_PRECONDITION"),

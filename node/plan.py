@@ -202,7 +202,9 @@ class Plan(Frozen):
     channel: str
     seed: int
     rounds: Annotated[int, Field(ge=1)]
-    links_backend: Literal["none", "paced"] = "paced"
+    # none: as fast as the machine can; paced: by the sender, in user space; netem, tbf: by the kernel of the
+    # namespaces, or whatever else, that the nodes run in, tbf leaving the delay to the sender.
+    links_backend: Literal["none", "paced", "netem", "tbf"] = "paced"
     payload_bytes: Annotated[int, Field(ge=0)] | None = None  # modules of a round are padded to this in all
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]

@@ -46,7 +46,8 @@ def resolve(
         channel=name,
         seed=scenario.seed,
         rounds=rounds or scenario.rounds,
-        links_backend=scenario.links,
+        # What a machine is capable of is found out when nodes start; until then a plan has what works everywhere.
+        links_backend="paced" if scenario.links == "auto" else scenario.links,
         payload_bytes=scenario.payload_bytes,
         nodes=tuple(_nodes(scenario, part, network)),
         links=(*_tree_links(part, network, links), *d2d),

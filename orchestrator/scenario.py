@@ -188,7 +188,7 @@ class Scenario(Spec):
     training: TrainingSpec = TrainingSpec()
     limits: Limits = Limits()
     circulation: tuple[CirculationRule, ...] = ()
-    links: Literal["none", "paced"] = "paced"  # how transfers are held to the modelled rates
+    links: Literal["auto", "none", "paced", "netem", "tbf"] = "paced"  # how transfers are held to the modelled rates
     payload_bytes: Count | None = None  # what the modules of a round are padded to in all
     network: NetworkSpec = NetworkSpec()
     device: DeviceSpec = DeviceSpec()

@@ -57,7 +57,7 @@ class Member:
         self.modules = {m.name: m for m in plan.modules}
         self.held = {m.name: Held(m, initial_module(m, plan.seed), -1) for m in plan.modules}
         links = {link.dst: link for link in plan.links if link.src == node_id}
-        self.pacers = Pacers(links if plan.links_backend == "paced" else {})
+        self.pacers = Pacers.for_backend(links, plan.links_backend)
         self.channels = Channels()
         self.transfers = Transfers(node_id, self.channels, self.pacers, plan.limits.stall_s)
         self.phase = "joining"

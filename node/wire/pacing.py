@@ -2,26 +2,45 @@
 
 A chunk is handed to the transport at the moment at which its last byte would arrive over the modelled link.
 The schedule is absolute, so that waking up late once does not add up, and there is one per link and sender,
-so that concurrent transfers share the link.
+so that concurrent transfers share the link. Jitter and loss are left to kernels.
+
+Where the kernel keeps the rate, the sender holds chunks back for the delay alone, or not at all; it still cuts
+them by the rate, so that a slow link shows progress and streams share it fairly.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from enum import Enum
 
 from node.plan import Link
 
 CHUNK_BYTES = 1 << 20
 _SMALLEST_CHUNK_BYTES = 1 << 10
+# Of lateness that the schedule makes good: longer is a pause of the stream, not a sender that was woken late.
+_CATCH_UP_S = 1.0
 _CHUNK_S = 0.1  # of airtime: fine enough to share a link, coarse enough for the event loop
+
+
+class Holds(Enum):
+    """What the sender does about a link."""
+
+    NOTHING = "nothing"
+    DELAY = "delay"
+    RATE_AND_DELAY = "rate and delay"
+
+
+# By the plan's links_backend; what is not here is shaped outside of the node.
+_HOLDS = {"paced": Holds.RATE_AND_DELAY, "tbf": Holds.DELAY}
 
 
 class Pacer:
     """One directed link as its sender sees it; without a link, nothing is held back."""
 
-    def __init__(self, link: Link | None) -> None:
+    def __init__(self, link: Link | None, holds: Holds = Holds.RATE_AND_DELAY) -> None:
         self.link = link
+        self.holds = Holds.NOTHING if link is None else holds
         self._idle_at = 0.0  # when the last chunk reserved will have left
 
     @property
@@ -33,7 +52,8 @@ class Pacer:
     def reserve(self, ready_s: float, size_bytes: int) -> float:
         """Takes the link for a chunk that is ready at this time; when its last byte has left."""
         assert self.link is not None
-        self._idle_at = max(ready_s, self._idle_at) + 8 * size_bytes / self.link.rate_bps
+        airtime_s = 8 * size_bytes / self.link.rate_bps if self.holds is Holds.RATE_AND_DELAY else 0.0
+        self._idle_at = max(ready_s, self._idle_at) + airtime_s
         return self._idle_at
 
     def transit(self) -> Transit:
@@ -46,18 +66,18 @@ class Transit:
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
-        self._started = False
+        self._left: float | None = None  # when the last chunk had left
 
     async def carry(self, size_bytes: int) -> None:
         """Waits until a chunk of this size has crossed the link."""
         link = self._pacer.link
-        if link is None:
+        if link is None or self._pacer.holds is Holds.NOTHING:
             return
         now = time.monotonic()
-        # The chunk before this one arrived just now, so it had left one delay earlier, and this one followed it.
-        ready = now - link.delay_s if self._started else now
-        self._started = True
-        wait = self._pacer.reserve(ready, size_bytes) + link.delay_s - now
+        # A chunk lies ready when the one before it has left, one delay before it arrives; or the stream paused.
+        ready = now if self._left is None else max(self._left, now - link.delay_s - _CATCH_UP_S)
+        self._left = self._pacer.reserve(ready, size_bytes)
+        wait = self._left + link.delay_s - now
         if wait > 0:
             await asyncio.sleep(wait)
 
@@ -65,8 +85,13 @@ class Transit:
 class Pacers:
     """The outgoing links of one node."""
 
-    def __init__(self, links: dict[str, Link]) -> None:
-        self._pacers = {dst: Pacer(link) for dst, link in links.items()}
+    def __init__(self, links: dict[str, Link], holds: Holds = Holds.RATE_AND_DELAY) -> None:
+        self._pacers = {dst: Pacer(link, holds) for dst, link in links.items()}
+
+    @classmethod
+    def for_backend(cls, links: dict[str, Link], backend: str) -> Pacers:
+        """`backend`: the plan's links_backend."""
+        return cls({} if backend == "none" else links, _HOLDS.get(backend, Holds.NOTHING))
 
     def to(self, node: str) -> Pacer:
         return self._pacers.setdefault(node, Pacer(None))

@@ -1,0 +1,139 @@
+"""What `tc` is told for the links of a plan: text only, nothing is run.
+
+Each node has one interface, and shapes what it sends. Below a root `htb default 0`, which sends on unshaped
+whatever no filter knows (ARP, replies to the operator), every destination has
+
+    class   1:N   htb, chosen by a u32 filter for the destination's address
+    leaf     N:   netem (rate, delay, jitter, loss) or, where the kernel lacks it, tbf (rate alone)
+
+with N = 16 + the destination's place in the plan, so that a link keeps its class when its rate changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Literal
+
+from node.errors import LinksError
+from node.plan import Link, Plan
+
+Shaper = Literal["netem", "tbf"]
+# The shaper in the kernel for each of the plan's links_backend; what is not here leaves interfaces alone.
+SHAPERS: dict[str, Shaper] = {"netem": "netem", "tbf": "tbf"}
+
+FRAME_BYTES = 1514  # a full Ethernet frame: 1500 of IP and a header of 14
+_QUEUE_S = 0.1  # of traffic that a queue holds beyond the delay line
+_QUEUE_FRAMES = 100  # that it holds at least
+_BURST_S = 0.01  # of rate that a token bucket may hold: less starves it between two wake-ups of the kernel
+# Least rate that tc can express: netem and tbf count whole bytes per second, and netem takes 0 for no limit.
+_LEAST_BPS = 8.0
+_FIRST_CLASS = 16
+_CLASSES = 0xFFFF - _FIRST_CLASS  # minor numbers have 16 bits
+
+
+def setup_lines(
+    plan: Plan, node: str, addresses: Mapping[str, str], shaper: Shaper, interface: str = "eth0"
+) -> list[str]:
+    """Lines for one `tc -batch` on the node's own interface, which has no queueing discipline of ours yet.
+
+    addresses: node -> IPv4 address, of all nodes of the plan. Raises LinksError for links that tc cannot make.
+    """
+    links = outgoing(plan, node)
+    if not links:
+        return []
+    lines = [f"qdisc add dev {interface} root handle 1: htb default 0"]
+    for link in links:
+        number = _class(plan, link.dst)
+        # netem keeps the rate itself, and tbf too: the class above only sorts.
+        lines.append(
+            f"class add dev {interface} parent 1: classid 1:{number:x} htb rate 10gbit quantum {10 * FRAME_BYTES}"
+        )
+        lines.append(f"qdisc add {_leaf(interface, number)} {leaf(link, shaper)}")
+        lines.append(
+            f"filter add dev {interface} parent 1: protocol ip prio 1 "
+            f"u32 match ip dst {_address(addresses, link.dst)}/32 flowid 1:{number:x}"
+        )
+    return lines
+
+
+def update_lines(old: Plan, new: Plan, node: str, shaper: Shaper, interface: str = "eth0") -> list[str]:
+    """Lines that make the links of `old` those of `new` in place: packets that are queued stay queued."""
+    before, after = outgoing(old, node), outgoing(new, node)
+    if [link.dst for link in before] != [link.dst for link in after]:
+        raise LinksError(
+            f"'{node}': other links than before, not only other rates; clear the shaping and apply it anew"
+        )
+    lines = []
+    for a, b in zip(before, after, strict=True):
+        if leaf(a, shaper) != leaf(b, shaper):
+            lines.append(f"qdisc change {_leaf(interface, _class(new, b.dst))} {leaf(b, shaper)}")
+    return lines
+
+
+def clear_lines(interface: str = "eth0") -> list[str]:
+    return [f"qdisc del dev {interface} root"]
+
+
+def outgoing(plan: Plan, node: str) -> list[Link]:
+    """The links that a node shapes. Raises PlanError for an unknown name."""
+    plan.node(node)
+    return [link for link in plan.links if link.src == node]
+
+
+def leaf(link: Link, shaper: Shaper) -> str:
+    """The queueing discipline of one link, as tc writes it."""
+    _check(link)
+    if shaper == "tbf":
+        burst = max(ceil(link.rate_bps / 8 * _BURST_S), FRAME_BYTES)
+        queue = max(ceil(link.rate_bps / 8 * _QUEUE_S), _QUEUE_FRAMES * FRAME_BYTES)
+        return f"tbf rate {link.rate_bps:.0f}bit burst {burst} limit {queue}"
+    parts = [f"netem limit {_limit_frames(link)}", f"delay {_us(link.delay_s)}"]
+    if link.jitter_s:
+        parts[-1] += f" {_us(link.jitter_s)}"
+    if link.loss:
+        parts.append(f"loss {100 * link.loss:.6g}%")
+    return " ".join([*parts, f"rate {link.rate_bps:.0f}bit"])
+
+
+def _limit_frames(link: Link) -> int:
+    """Room for the delay line and a queue: tc's own 1000 drops at 250 Mbit/s and is seconds deep at 4."""
+    seconds = 2 * link.delay_s + link.jitter_s + _QUEUE_S
+    return max(_QUEUE_FRAMES, ceil(link.rate_bps / 8 / FRAME_BYTES * seconds))
+
+
+def _check(link: Link) -> None:
+    """What comes from a plan file has been checked; what is made in memory has perhaps not."""
+    what = f"link {link.src} -> {link.dst}"
+    if not _LEAST_BPS <= link.rate_bps < float("inf"):
+        raise LinksError(
+            f"{what}: a rate of {link.rate_bps:g} bit/s cannot be shaped; give it {_LEAST_BPS:g} or more, "
+            "or leave the link out of the plan"
+        )
+    if not 0 <= link.loss < 1:
+        raise LinksError(
+            f"{what}: a loss of {100 * link.loss:g} % lets nothing through; give it less than 100 %"
+        )
+
+
+def _class(plan: Plan, destination: str) -> int:
+    place = list(plan.by_id).index(destination)
+    if place >= _CLASSES:
+        raise LinksError(
+            f"'{destination}' is node {place}, and tc tells only {_CLASSES} apart; use links paced"
+        )
+    return _FIRST_CLASS + place
+
+
+def _leaf(interface: str, number: int) -> str:
+    return f"dev {interface} parent 1:{number:x} handle {number:x}:"
+
+
+def _address(addresses: Mapping[str, str], node: str) -> str:
+    if node not in addresses:
+        raise LinksError(f"'{node}' has no address to sort its packets by; give every node one")
+    return addresses[node]
+
+
+def _us(seconds: float) -> str:
+    return f"{1e6 * seconds:.0f}us"

@@ -57,9 +57,9 @@ def _total(
 ) -> None:
     if parts:
         total = sum(parts.values())
-        axes.annotate(f"{total:.3g}{unit}" if total < 100 else f"{total:.0f}{unit}", (total, y),
-                      xytext=(4, 0), textcoords="offset points", va="center_baseline", color=colour,
-                      fontsize=size, fontweight=weight, zorder=4)  # fmt: skip
+        digits = 0 if total >= 100 else 1 if total >= 10 else 2 if total >= 0.1 else 4
+        axes.annotate(f"{total:.{digits}f}{unit}", (total, y), xytext=(4, 0), textcoords="offset points",
+                      va="center_baseline", color=colour, fontsize=size, fontweight=weight, zorder=4)  # fmt: skip
 
 
 def legend_of_parts(figure: Figure, bars: Sequence[Bar], theme: Theme) -> None:

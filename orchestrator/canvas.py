@@ -67,11 +67,13 @@ def clean(axes: Any, theme: Theme, title: str, x_label: str) -> None:
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=160, facecolor="white")
+    path.write_bytes(png_of(figure, 160))
 
 
 def png_of(figure: Figure, dpi: int) -> bytes:
+    """On white paper."""
     out = io.BytesIO()
+    figure.patch.set_alpha(1.0)
     figure.savefig(out, format="png", dpi=dpi, facecolor="white")
     return out.getvalue()
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from orchestrator.accuracy import Series
 from orchestrator.bars import Bar, draw_bars, legend_of_parts
@@ -67,8 +68,8 @@ def _baseline(panels: Sequence[Any], groups: Sequence[Group], theme: Theme) -> N
         low, high = axes.get_ylim()
         axes.set_ylim(max(0, min([low, *(100 * x - 4 for x in levels)])), high)
     for level in levels:
-        panels[0].annotate("question alone", (0, 100 * level), xycoords=("axes fraction", "data"),
-                           xytext=(4, 3), textcoords="offset points", color=theme.soft, fontsize=8)  # fmt: skip
+        panels[0].annotate("question alone", (1, 100 * level), xycoords=("axes fraction", "data"), ha="right",
+                           xytext=(-2, 3), textcoords="offset points", color=theme.soft, fontsize=8)  # fmt: skip
 
 
 def _end_labels(axes: Any, groups: Sequence[Group], of: Callable[[Summary], Series]) -> None:
@@ -83,13 +84,15 @@ def _end_labels(axes: Any, groups: Sequence[Group], of: Callable[[Summary], Seri
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """The same places, moved apart to at least `gap`, in the same order."""
+    """The same places from 0 to 1, moved apart to at least `gap`, in the same order."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = [places[i] for i in order]
     for _ in range(200):
         for i, (a, b) in enumerate(pairwise(moved)):
             if b - a < gap:
                 moved[i], moved[i + 1] = (a + b - gap) / 2, (a + b + gap) / 2
+        if moved and moved[-1] > 1:
+            moved[-1] = 1.0
     found = [0.0] * len(places)
     for i, place in zip(order, moved, strict=True):
         found[i] = place
@@ -163,6 +166,10 @@ def links_figure(groups: Sequence[Group], theme: Theme) -> Figure:
         low, high = min(ends) / 1.4, max(ends) * 1.4
         axes.plot([low, high], [low, high], color=theme.soft, linewidth=1, linestyle=(0, (2, 2)))
         axes.set(xlim=(low, high), ylim=(low, high))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_locator(NullLocator())
     for d in dots:
         axes.scatter(d.modelled_s, d.measured_s, s=20, color=part_colour(d.kind), alpha=0.75, linewidth=0,
                      label=f"{PART_NAMES.get(d.kind, d.kind)}  ×{d.ratio:.3g} (median)", zorder=3)  # fmt: skip

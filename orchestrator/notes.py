@@ -72,6 +72,8 @@ def _about_latency(summaries: Sequence[Summary]) -> list[Note]:
 
 def _about_energy(summaries: Sequence[Summary]) -> list[Note]:
     found = [Note("energy", "of sending: seconds times the power of the link, all links together")]
+    if any(s.published for s in summaries):
+        found.insert(0, Note("published", "as printed, where figures were cut and not rounded"))
     if any(s.energy_j.compute is not None for s in summaries):
         sources = {s.energy_j.source.get("compute", "none") for s in summaries}
         text = f"of the nodes' work, evaluation included ({', '.join(sorted(sources))})"

@@ -59,7 +59,7 @@ GROUPS = (
     Group(
         "accuracy, %",
         (
-            Column("published", ("accuracy", "published"), 100, 1),
+            Column("published", ("accuracy", "published"), 100),
             Column("local", ("accuracy", "local"), 100, 1),
             Column("aggregated", ("accuracy", "aggregated"), 100, 1),
             Column("guess", ("accuracy", "baseline"), 100, 1),

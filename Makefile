@@ -1,5 +1,6 @@
 # make demo   set up, then compare four topologies on real processes
 # make test   set up, then run the tests
+# make lab-kernel  build the kernel of the virtual-time lab once, about ten minutes (`--links lab`)
 # make setup  a virtual environment in .venv with the pinned versions of deploy/constraints.txt
 #
 # torch: the CPU build where no NVIDIA GPU is found, since the ordinary Linux build brings gigabytes of CUDA.
@@ -14,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready-$(TORCH)
 
-.PHONY: demo test lint proto setup clean
+.PHONY: demo test lint proto lab-kernel setup clean
 
 demo: setup
 	$(BIN)/hffm compare deploy/scenarios/quickstart.yaml
@@ -29,6 +30,9 @@ lint: setup
 
 proto: setup  # regenerate the stubs after a change to proto/
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. hffm/v1/*.proto
+
+lab-kernel: setup  # kept in ~/.cache/hffm; NICE=0 to build with full priority
+	nice -n $${NICE:-10} $(BIN)/python -m deploy.links.uml.build
 
 setup: $(READY)
 

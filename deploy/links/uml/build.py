@@ -1,4 +1,4 @@
-"""Builds the kernel of the virtual-time lab: `python -m deploy.links.uml.build`, once, about ten minutes on 2 cores.
+"""Builds the kernel of the virtual-time lab: `python -m deploy.links.uml.build`, once, ten minutes on 2 cores.
 
 The source is Debian's, the configuration lab.config, the change lab.patch; the result is one program in the cache.
 """

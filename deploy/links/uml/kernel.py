@@ -14,6 +14,7 @@ from node.errors import LaunchError
 _PACKAGE = "user-mode-linux"
 # Below kernel/ of the package's modules, each after those that it needs.
 _MODULES = (
+    "lib/crc-ccitt",
     "net/llc/llc",
     "net/802/stp",
     "net/ipv6/ipv6",
@@ -43,13 +44,11 @@ class Kernel:
 def debian_kernel() -> Kernel:
     """From the installed package, else from the cache, else fetched. Raises LaunchError."""
     _check_machine()
-    if Path("/usr/bin/linux.uml").exists():
-        root = Path("/")
-    else:
-        root = unpacked(_PACKAGE, [_PACKAGE])
+    installed = Path("/usr/bin/linux.uml").exists()
+    root = Path("/") if installed else unpacked(_PACKAGE, [_PACKAGE])
     modules = sorted(root.glob("usr/lib/uml/modules/*/kernel"))
     if not modules:
-        raise LaunchError(f"{root}usr/lib/uml has no modules: install {_PACKAGE} anew")
+        raise LaunchError(f"{root / 'usr/lib/uml'} has no modules: install {_PACKAGE} anew")
     paths = tuple(modules[-1] / f"{name}.ko" for name in _MODULES)
     return Kernel(root / "usr/bin/linux.uml", paths)
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from orchestrator.accuracy import Series
 from orchestrator.bars import Bar, draw_bars, legend_of_parts
 from orchestrator.canvas import Theme, clean, new_figure
-from orchestrator.groups import Group
+from orchestrator.groups import Curve, Group
 from orchestrator.palette import PART_NAMES, part_colour, strokes
 from orchestrator.summary import Summary
 from orchestrator.traffic import LinkTraffic
@@ -43,6 +43,7 @@ def accuracy_figure(groups: Sequence[Group], theme: Theme) -> Figure:
 
 def _lines(axes: Any, groups: Sequence[Group], of: Callable[[Summary], Series], theme: Theme) -> None:
     stroke = strokes([g.method for g in groups])
+    drawn: list[Curve] = []
     for g in groups:
         curve = g.curve(of)
         if not curve:
@@ -50,13 +51,20 @@ def _lines(axes: Any, groups: Sequence[Group], of: Callable[[Summary], Series], 
         rounds, middle = [c[0] for c in curve], [100 * c[1] for c in curve]
         look = stroke[g.method]
         marker = "o" if len(curve) < 25 else ""
-        axes.plot(rounds, middle, color=look.colour, linestyle=look.dash, linewidth=2, marker=marker,
+        dash = (0, (4, 4)) if any(_same(curve, other) for other in drawn) else look.dash  # both stay visible
+        drawn.append(curve)
+        axes.plot(rounds, middle, color=look.colour, linestyle=dash, linewidth=2, marker=marker,
                   markersize=3.4, solid_capstyle="round", zorder=3)  # fmt: skip
         if len(g.members) > 1:
             axes.fill_between(rounds, [100 * c[2] for c in curve], [100 * c[3] for c in curve],
                               color=look.colour, alpha=0.16, linewidth=0, zorder=2)  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(x=0.02)
+
+
+def _same(one: Curve, other: Curve) -> bool:
+    """Within a tenth of a per cent everywhere, so that one hides the other."""
+    return len(one) == len(other) and all(abs(a[1] - b[1]) < 1e-3 for a, b in zip(one, other, strict=True))
 
 
 def _baseline(panels: Sequence[Any], groups: Sequence[Group], theme: Theme) -> None:

@@ -10,6 +10,8 @@ from orchestrator.accuracy import Series
 from orchestrator.labels import labels
 from orchestrator.summary import Summary
 
+Curve = list[tuple[int, float, float, float]]  # (round, mean, least, most) of the overall accuracy
+
 
 @dataclass(frozen=True)
 class Group:
@@ -34,8 +36,8 @@ class Group:
         names = sorted({name for s in self.members for name in of(s)})
         return {name: fmean(of(s).get(name, 0.0) for s in self.members) for name in names}
 
-    def curve(self, of: Callable[[Summary], Series]) -> list[tuple[int, float, float, float]]:
-        """(round, mean, least, most) of the overall accuracy, over rounds that are complete in all members."""
+    def curve(self, of: Callable[[Summary], Series]) -> Curve:
+        """Over rounds that are complete in all members."""
         found = [{r.round: r.overall for r in of(s).by_round} for s in self.members]
         common = sorted(set.intersection(*(set(f) for f in found)))
         values = [(r, [f[r] for f in found]) for r in common]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.launch import LAUNCHERS, Launcher
+from deploy.launch import LAUNCHERS, NAMESPACED, Launcher
+from deploy.links.addressing import place_in_block
+from deploy.links.leftovers import taken_blocks
 from node.errors import HffmError, Interrupted
 from node.plan import Plan
 from orchestrator.addresses import check_ports, with_free_ports
+from orchestrator.backends import AUTO, Choice, choose
 from orchestrator.conduct import conduct
 from orchestrator.cost import price
 from orchestrator.progress import progress_for
@@ -32,7 +36,7 @@ class Settings:
 
     rounds: int | None = None
     links: str | None = None
-    launcher: str = "forked"
+    launcher: str | None = None  # None: what the links need
 
 
 def run_methods(
@@ -43,12 +47,14 @@ def run_methods(
     A single run's folder is the given one; several get a folder each inside it. Raises what made a run fail;
     no node is left behind, and the folder of that run says how it ended.
     """
-    plans = [plan_run(scenario, method, settings) for method in methods]
+    choice = choice_of(scenario, settings)
+    plans = [plan_run(scenario, method, settings, choice) for method in methods]
     folder = out or default_folder(scenario.name + (f"-{methods[0]}" if single else ""))
-    launcher = LAUNCHERS[settings.launcher]()
+    launcher = LAUNCHERS[choice.launcher]()
     try:
         summaries = [
-            _run_one(scenario, plan, folder if single else folder / plan.method, launcher) for plan in plans
+            _run_one(scenario, plan, folder if single else folder / plan.method, choice, launcher)
+            for plan in plans
         ]
     finally:
         launcher.close()
@@ -59,19 +65,29 @@ def default_folder(label: str) -> Path:
     return RUNS / f"{label}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def plan_run(scenario: Scenario, method: str, settings: Settings) -> Plan:
-    """The plan of one run, on ports that are free unless the scenario names them."""
-    plan = resolve(scenario, method, rounds=settings.rounds)
-    if settings.links is not None:
-        plan = plan.replace(links_backend=settings.links)
+def choice_of(scenario: Scenario, settings: Settings) -> Choice:
+    """Links and launcher, from what was asked for and what this machine can do; said where it was not asked."""
+    links = settings.links or scenario.links
+    choice = choose(links, settings.launcher)
+    if links == AUTO:
+        print(f"links {choice.links}: {choice.why}", file=sys.stderr)
+    return choice
+
+
+def plan_run(scenario: Scenario, method: str, settings: Settings, choice: Choice) -> Plan:
+    """The plan of one run, at addresses that are free unless the scenario names ports on this host."""
+    plan = resolve(scenario, method, rounds=settings.rounds).replace(links_backend=choice.links)
+    if choice.launcher in NAMESPACED:
+        return place_in_block(plan, taken_blocks())
     if "base_port" in scenario.network.model_fields_set:
         check_ports(plan)
         return plan
     return with_free_ports(plan)
 
 
-def open_record(scenario: Scenario, plan: Plan, folder: Path) -> RunRecord:
-    return RunRecord.create(folder, plan, {"scenario": scenario.text})
+def open_record(scenario: Scenario, plan: Plan, folder: Path, choice: Choice) -> RunRecord:
+    about = {"scenario": scenario.text, "launcher": choice.launcher, "links_why": choice.why}
+    return RunRecord.create(folder, plan, about)
 
 
 def finish(plan: Plan, record: RunRecord, figures: Published | None, error: BaseException | None) -> Summary:
@@ -92,9 +108,9 @@ def published_figures(scenario: Scenario, method: str) -> Published | None:
     return Published(latency_s=found.latency_s, energy_j=found.energy_j, accuracy=share)
 
 
-def _run_one(scenario: Scenario, plan: Plan, folder: Path, launcher: Launcher) -> Summary:
+def _run_one(scenario: Scenario, plan: Plan, folder: Path, choice: Choice, launcher: Launcher) -> Summary:
     figures = published_figures(scenario, plan.method)
-    with open_record(scenario, plan, folder) as record:
+    with open_record(scenario, plan, folder, choice) as record:
         progress = progress_for(plan.method, plan, 0, plan.rounds)
         try:
             work = conduct(plan, folder, launcher, record, progress, plan.rounds)

@@ -188,7 +188,8 @@ class Scenario(Spec):
     training: TrainingSpec = TrainingSpec()
     limits: Limits = Limits()
     circulation: tuple[CirculationRule, ...] = ()
-    links: Literal["auto", "none", "paced", "netem", "tbf"] = "paced"  # how transfers are held to the modelled rates
+    # How transfers are held to the modelled rates; auto: by the best that the machine is capable of.
+    links: Literal["auto", "none", "paced", "netem", "tbf"] = "paced"
     payload_bytes: Count | None = None  # what the modules of a round are padded to in all
     network: NetworkSpec = NetworkSpec()
     device: DeviceSpec = DeviceSpec()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from node.plan import Plan, Role
+
+NamespaceOf = Callable[[str], str | None]  # the network namespace of a node; None: that of the host
+
+
+def on_the_host(node: str) -> str | None:
+    return None
 
 
 class Launcher(Protocol):

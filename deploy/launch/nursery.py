@@ -1,9 +1,9 @@
 """A process that imports torch once and forks every node from it, before gRPC or a thread exists in it.
 
-It reads one JSON object per line from standard input: {"start": {"plan": FILE, "id": NODE, "log": FILE}},
-{"signal": NUMBER}; and writes one per line to standard output: {"ready": true}, {"started": NODE, "pid": N},
-{"ended": NODE, "code": N}. When standard input closes, because the orchestrator is gone for whatever reason, it
-ends its nodes and itself.
+It reads one JSON object per line from standard input: {"start": {"plan": FILE, "id": NODE, "log": FILE,
+"namespace": NAME or null}}, {"signal": NUMBER}; and writes one per line to standard output: {"ready": true},
+{"started": NODE, "pid": N}, {"ended": NODE, "code": N}. When standard input closes, because the orchestrator is
+gone for whatever reason, it ends its nodes and itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from deploy.links.entering import enter
+from node.errors import HffmError
 
 _PATIENCE_S = 10.0
 
@@ -58,7 +61,7 @@ class Nursery:
         start = order["start"]
         pid = os.fork()
         if pid == 0:
-            _become(start["plan"], start["id"], start["log"])
+            _become(start["plan"], start["id"], start["log"], start["namespace"])
         self._children[pid] = start["id"]
         say({"started": start["id"], "pid": pid})
 
@@ -88,7 +91,7 @@ class Nursery:
         self._signal(signal.SIGKILL)
 
 
-def _become(plan_file: str, node: str, log: str) -> None:
+def _become(plan_file: str, node: str, log: str, namespace: str | None) -> None:
     """The forked child: never returns."""
     code = 70
     try:
@@ -101,6 +104,8 @@ def _become(plan_file: str, node: str, log: str) -> None:
         os.dup2(null, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        if namespace is not None:
+            enter(namespace)
         import torch
 
         from node.__main__ import run_node
@@ -108,6 +113,9 @@ def _become(plan_file: str, node: str, log: str) -> None:
 
         torch.set_num_threads(1)  # the parent's thread pool did not survive the fork
         code = run_node(load_plan(Path(plan_file)), node, quiet=False)
+    except HffmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy.launch.launcher import starting_order
+from deploy.launch.launcher import NamespaceOf, on_the_host, starting_order
 from node.errors import LaunchError
 from node.gate import ENVIRONMENT as GATE
 from node.plan import Plan
@@ -41,7 +41,8 @@ def environment(gate: Path) -> dict[str, str]:
 class ForkedLauncher:
     """All nodes forked from one process: seconds instead of minutes until dozens of them are up."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace_of: NamespaceOf = on_the_host) -> None:
+        self._namespace_of = namespace_of
         self._gate = tempfile.TemporaryDirectory(prefix="hffm-gate-")
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "deploy.launch.nursery"],
@@ -66,7 +67,8 @@ class ForkedLauncher:
         for node in starting_order(plan):
             self._running.add(node)
             log = str((logs / f"{node}.log").resolve())
-            self._order({"start": {"plan": str(plan_file.resolve()), "id": node, "log": log}})
+            what = {"plan": str(plan_file.resolve()), "id": node, "log": log}
+            self._order({"start": {**what, "namespace": self._namespace_of(node)}})
 
     def ended(self) -> dict[str, int]:
         with self._said:
@@ -134,7 +136,8 @@ class ProcessLauncher:
     Each holds the other end of a pipe from here, and leaves when it closes: nobody outlives the orchestrator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, namespace_of: NamespaceOf = on_the_host) -> None:
+        self._namespace_of = namespace_of
         self._gate = tempfile.TemporaryDirectory(prefix="hffm-gate-")
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -142,6 +145,8 @@ class ProcessLauncher:
         self._nodes.clear()
         for node in starting_order(plan):
             command = [sys.executable, "-m", "node", "--plan", str(plan_file), "--id", node, "--tied"]
+            if (namespace := self._namespace_of(node)) is not None:
+                command = ["ip", "netns", "exec", namespace, *command]
             with (logs / f"{node}.log").open("ab") as log:
                 self._nodes[node] = subprocess.Popen(
                     command,

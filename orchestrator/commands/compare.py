@@ -7,7 +7,6 @@ import typer
 from orchestrator.commands.options import (
     AsJson,
     Launcher,
-    LauncherName,
     Links,
     OutFolder,
     Rounds,
@@ -23,7 +22,7 @@ def compare(
     scenario: ScenarioFile,
     rounds: Rounds = None,
     out: OutFolder = None,
-    launcher: Launcher = LauncherName.FORKED,
+    launcher: Launcher = None,
     links: Links = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,6 +32,6 @@ def compare(
     from orchestrator.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
-    settings = Settings(rounds=rounds, links=links.value if links else None, launcher=launcher.value)
+    settings = Settings(rounds, links.value if links else None, launcher.value if launcher else None)
     folder, runs = run_methods(loaded, list(loaded.methods), settings, out, single=False)
     show_results(runs, folder, as_json)

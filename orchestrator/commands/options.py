@@ -14,11 +14,16 @@ class LauncherName(StrEnum):
 
     FORKED = "forked"
     PROCESSES = "processes"
+    NAMESPACES = "namespaces"
+    NAMESPACES_PROCESSES = "namespaces-processes"
 
 
 class LinksName(StrEnum):
+    AUTO = "auto"
     NONE = "none"
     PACED = "paced"
+    NETEM = "netem"
+    TBF = "tbf"
 
 
 ScenarioFile = Annotated[
@@ -45,13 +50,19 @@ OutFolder = Annotated[
     ),
 ]
 Launcher = Annotated[
-    LauncherName,
-    typer.Option(help="forked: all nodes from one process, fast; processes: an interpreter for each."),
+    LauncherName | None,
+    typer.Option(
+        help="forked: all nodes from one process, fast; processes: an interpreter for each; namespaces: forked, "
+        "each with a network stack of its own (root). Default: what the links need.",
+        show_default=False,
+    ),
 ]
 Links = Annotated[
     LinksName | None,
     typer.Option(
-        help="How transfers are held to the modelled rates; default: the scenario's.", show_default=False
+        help="What holds transfers to the modelled rates: paced: the sender; netem: the kernel (root); "
+        "tbf: the kernel, and the sender for the delay (root); none; auto. Default: the scenario's.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON on standard output.")]

@@ -7,7 +7,6 @@ import typer
 from orchestrator.commands.options import (
     AsJson,
     Launcher,
-    LauncherName,
     Links,
     MethodName,
     OutFolder,
@@ -25,7 +24,7 @@ def run(
     method: MethodName = None,
     rounds: Rounds = None,
     out: OutFolder = None,
-    launcher: Launcher = LauncherName.FORKED,
+    launcher: Launcher = None,
     links: Links = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,6 +34,6 @@ def run(
     from orchestrator.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
-    settings = Settings(rounds=rounds, links=links.value if links else None, launcher=launcher.value)
+    settings = Settings(rounds, links.value if links else None, launcher.value if launcher else None)
     folder, runs = run_methods(loaded, [method or loaded.methods[-1]], settings, out, single=True)
     show_results(runs, folder, as_json)

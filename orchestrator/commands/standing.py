@@ -14,7 +14,6 @@ import typer
 from orchestrator.commands.options import (
     AsJson,
     Launcher,
-    LauncherName,
     Links,
     MethodName,
     OutFolder,
@@ -43,23 +42,24 @@ def up(
     scenario: ScenarioFile,
     method: MethodName = None,
     out: OutFolder = None,
-    launcher: Launcher = LauncherName.FORKED,
+    launcher: Launcher = None,
     links: Links = None,
 ) -> None:
     """Start the nodes of one method and keep them; returns when all are ready."""
     from orchestrator import standing
     from orchestrator.progress import progress_for
     from orchestrator.reading import load_scenario
-    from orchestrator.running import Settings, default_folder, open_record, plan_run
+    from orchestrator.running import Settings, choice_of, default_folder, open_record, plan_run
 
     loaded = load_scenario(scenario)
-    settings = Settings(links=links.value if links else None, launcher=launcher.value)
-    plan = plan_run(loaded, method or loaded.methods[-1], settings)
+    settings = Settings(None, links.value if links else None, launcher.value if launcher else None)
+    choice = choice_of(loaded, settings)
+    plan = plan_run(loaded, method or loaded.methods[-1], settings, choice)
     folder = out or default_folder(f"{loaded.name}-{plan.method}")
-    open_record(loaded, plan, folder).close()
+    open_record(loaded, plan, folder, choice).close()
     progress = progress_for(plan.method, plan, 0, plan.rounds)
     try:
-        standing.start(plan, folder, launcher.value)
+        standing.start(plan, folder, choice.launcher)
         asyncio.run(standing.until_ready(plan, folder, progress))
     finally:
         progress.close()

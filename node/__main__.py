@@ -17,6 +17,7 @@ from node.plan import Plan, load_plan
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code of what ended the node; 0 for a run that is over or a clean leave."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own words on what this system reports as errors
     parser = argparse.ArgumentParser(
         prog="hffm-node", description="Start one node of a plan: a device, an edge server or a cloud."
     )

@@ -79,7 +79,7 @@ class RunningSum:
         for start in range(0, len(self._sum_P), _BLOCK):
             values = update.values[start : start + _BLOCK]
             scaled = block[: len(values)]
-            np.multiply(values, scale, out=scaled)
+            np.multiply(values, scale, out=scaled, dtype=np.float64)  # else NumPy multiplies in float32
             if exact_bits:
                 scaled += _MAGIC
                 self._sum_P[start : start + _BLOCK] += scaled.view(np.int64)

@@ -67,7 +67,7 @@ async def _live_as_root(plan: Plan, node_id: str, log: NodeLog) -> None:
 async def _live_as_edge(plan: Plan, node_id: str, log: NodeLog) -> None:
     family = Family(plan, node_id, log, lambda event: session.relay_event(event))
     node = Aggregator(plan, node_id, log, family)
-    session = ParentSession(plan, node_id, node.channels, node.statuses)
+    session = ParentSession(plan, node_id, node.channels, log, node.statuses)
     log.add_sink(session.hear_event)
 
     async def ready() -> dict[str, int]:
@@ -88,7 +88,7 @@ async def _live_as_device(plan: Plan, node_id: str, log: NodeLog) -> None:
     from node.roles.device import Device  # imports torch, which the other roles do not need
 
     node = Device(plan, node_id, log)
-    session = ParentSession(plan, node_id, node.channels, node.statuses)
+    session = ParentSession(plan, node_id, node.channels, log, node.statuses)
     log.add_sink(session.hear_event)
     server = None
     if node.neighbour is not None:

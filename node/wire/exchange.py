@@ -12,7 +12,7 @@ from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import ProtocolError, TransferStalled
 from node.wire.identity import peer_of
-from node.wire.intake import Intake, Partial, Receiver
+from node.wire.intake import Intake, Landing, Reception, Receiver
 from node.wire.pacing import Pacers
 from node.wire.status import Context, answering
 
@@ -36,28 +36,43 @@ class ExchangeService(rpc.ExchangeServicer):
     async def _receive(self, request: pb.PushRequest, context: Context, peer: str) -> None:
         manifest = request.manifest
         self._check_run(manifest.run_id)
-        partial = self.intake.begin(manifest, request.resume, peer)
+        reception = self.intake.begin(manifest, request.resume, peer)
         total = manifest.size_bytes + manifest.padding_bytes
-        offset = total if partial is None else partial.received
+        trailed = manifest.size_bytes > 0 and not manifest.sha256
+        offset = total if reception is None else reception.landing.received
         await context.write(pb.PushReply(accept=_accept(manifest, offset)))
-        if partial is not None:
-            await self._fill(partial, context, peer)
-            duplicate = await self.intake.finish(partial, peer)
+        if reception is not None:
+            await self._fill(reception, request.window_bytes, context, peer)
+            trailer = await self._trailer(context, peer) if trailed else b""
+            duplicate = await self.intake.finish(reception, trailer, peer)
         else:
             duplicate = True
-            if not request.resume:
-                await self._discard(total, context, peer)
+            await self._discard(0 if request.resume else total, trailed, context, peer)
         receipt = pb.Receipt(module=manifest.module, sender=manifest.sender, duplicate=duplicate)
         await context.write(pb.PushReply(receipt=receipt))
 
-    async def _fill(self, partial: Partial, context: Context, peer: str) -> None:
-        while not partial.complete:
-            self.intake.feed(partial, await self._chunk(context, peer))
+    async def _fill(self, reception: Reception, window_bytes: int, context: Context, peer: str) -> None:
+        landing, told = reception.landing, reception.landing.received
+        while not landing.complete:
+            self.intake.feed(reception, await self._chunk(context, peer))
+            while not await landing.room(self._stall_s / 4):
+                await context.write(_progress(landing))  # there is no room, but this side lives
+            if window_bytes and landing.received - told >= window_bytes / 4:
+                told = landing.received
+                await context.write(_progress(landing))
 
-    async def _discard(self, total: int, context: Context, peer: str) -> None:
+    async def _discard(self, total: int, trailed: bool, context: Context, peer: str) -> None:
         """The sender of a duplicate did not wait for Accept and is sending already."""
         while total > 0:
             total -= len(await self._chunk(context, peer))
+        if trailed:
+            await self._trailer(context, peer)
+
+    async def _trailer(self, context: Context, peer: str) -> bytes:
+        request = await self._next(context, peer)
+        if request is None or request.WhichOneof("part") != "trailer":
+            raise ProtocolError(f"'{peer}' ended a payload without its digest")
+        return request.trailer.sha256
 
     async def _chunk(self, context: Context, peer: str) -> bytes:
         request = await self._next(context, peer)
@@ -98,3 +113,9 @@ class ExchangeService(rpc.ExchangeServicer):
 
 def _accept(manifest: Manifest, offset: int) -> pb.Accept:
     return pb.Accept(module=manifest.module, sender=manifest.sender, offset=offset)
+
+
+def _progress(landing: Landing) -> pb.PushReply:
+    manifest = landing.manifest
+    said = pb.Progress(module=manifest.module, sender=manifest.sender, offset=landing.received)
+    return pb.PushReply(progress=said)

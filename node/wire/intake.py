@@ -1,12 +1,14 @@
 """Receiving payloads: the protocol without I/O.
 
 A payload is checked before anything is allocated, copied once into its own buffer, hashed on the way, and
-decoded as a view of that buffer. What a broken connection left is kept, so that the sender can go on.
+decoded as a view of that buffer. What a broken connection left is kept, so that the sender can go on. A relay
+may let payloads land in a window instead, of which it sends on what has come before the rest is there.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +17,7 @@ from hffm.v1.payload_pb2 import Manifest
 from node.errors import PayloadCorrupt, ProtocolError
 from node.payload import Payload, Values, decode
 from node.plan import Module
+from node.waiting import Change
 
 
 class Key(NamedTuple):
@@ -24,10 +27,36 @@ class Key(NamedTuple):
     module: str
     sender: str
     purpose: int
+    attempt: int = 0
 
 
 def key_of(manifest: Manifest) -> Key:
-    return Key(manifest.round, manifest.module, manifest.sender, manifest.purpose)
+    return Key(manifest.round, manifest.module, manifest.sender, manifest.purpose, manifest.attempt)
+
+
+class Landing(Protocol):
+    """Where the bytes of one payload go."""
+
+    manifest: Manifest
+    received: int  # bytes of the file and its padding
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+    def feed(self, chunk: bytes) -> None:
+        """Adds the next bytes; raises PayloadCorrupt for more than were announced."""
+        ...
+
+    async def room(self, timeout_s: float) -> bool:
+        """Whether the next bytes may come, after waiting for it this long at most."""
+        ...
+
+    def finish(self, trailer: bytes) -> Values:
+        """The values, where they are kept; `trailer`: the digest, where the manifest had none."""
+        ...
 
 
 class Receiver(Protocol):
@@ -35,6 +64,10 @@ class Receiver(Protocol):
 
     def admit(self, manifest: Manifest, peer: str) -> Module:
         """The module's schema, or an HffmError that says why `peer` may not send this here and now."""
+        ...
+
+    def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
+        """Where an admitted payload goes; most often, a `Partial`."""
         ...
 
     def taken(self, key: Key) -> bool:
@@ -51,12 +84,13 @@ class Receiver(Protocol):
 
 
 class Partial:
-    """One payload on its way in."""
+    """One payload on its way in, kept whole. Others may read what has come already."""
 
     def __init__(self, manifest: Manifest, module: Module) -> None:
         self.manifest = manifest
         self.module = module
         self.received = 0  # bytes of the file and its padding
+        self.grown = Change()
         self._buffer = np.empty(manifest.size_bytes, dtype=np.uint8)
         self._hash = hashlib.sha256()
 
@@ -77,12 +111,22 @@ class Partial:
         self._buffer[self.received : self.received + len(file_part)] = np.frombuffer(file_part, np.uint8)
         self._hash.update(file_part)
         self.received += len(chunk)
+        self.grown.happened()
 
-    def finish(self) -> Values:
+    async def room(self, timeout_s: float) -> bool:
+        """Always: its buffer is as long as the file."""
+        return True
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that have come: of the file, then zeros of the padding."""
+        file_part = self._buffer[start:end].tobytes()
+        return file_part + bytes(end - start - len(file_part))
+
+    def finish(self, trailer: bytes = b"") -> Values:
         """The values; raises PayloadCorrupt when digest or form are wrong."""
         if self.manifest.size_bytes == 0:
             return np.empty(0, dtype=np.float32)
-        if self._hash.digest() != self.manifest.sha256:
+        if self._hash.digest() != (self.manifest.sha256 or trailer):
             raise PayloadCorrupt(f"{self._what}: the digest does not match; send it again")
         return decode(self.module, self._buffer.data)
 
@@ -92,45 +136,53 @@ class Partial:
         return f"module '{m.module}' of round {m.round} from '{m.sender}'"
 
 
+@dataclass(eq=False)
+class Reception:
+    """One payload as one connection brings it."""
+
+    landing: Landing
+
+
 class Intake:
     """All payloads on their way into one node."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._partials: dict[Key, Partial] = {}
+        self._receptions: dict[Key, Reception] = {}
 
-    def begin(self, manifest: Manifest, resume: bool, peer: str) -> Partial | None:
+    def begin(self, manifest: Manifest, resume: bool, peer: str) -> Reception | None:
         """Where to put the bytes that follow; None when the payload had been taken before.
 
-        A partial that is taken over by a newer connection of its sender stops accepting on the older one.
+        What is taken over by a newer connection of its sender stops accepting on the older one.
         """
         module = self._receiver.admit(manifest, peer)
         key = key_of(manifest)
         if self._receiver.taken(key):
             return None
-        old = self._partials.get(key)
-        fresh = Partial(manifest, module)
-        if resume and old is not None and old.manifest == manifest:
-            fresh.__dict__.update(old.__dict__)
-        self._partials[key] = fresh
-        return fresh
+        old = self._receptions.get(key)
+        if resume and old is not None and old.landing.manifest == manifest:
+            reception = Reception(old.landing)
+        else:
+            reception = Reception(self._receiver.land(manifest, module, peer))
+        self._receptions[key] = reception
+        return reception
 
-    def feed(self, partial: Partial, chunk: bytes) -> None:
-        if self._partials.get(key_of(partial.manifest)) is not partial:
-            raise ProtocolError(
-                f"module '{partial.manifest.module}': a newer connection took this transfer over"
-            )
-        partial.feed(chunk)
+    def feed(self, reception: Reception, chunk: bytes) -> None:
+        manifest = reception.landing.manifest
+        if self._receptions.get(key_of(manifest)) is not reception:
+            raise ProtocolError(f"module '{manifest.module}': a newer connection took this transfer over")
+        reception.landing.feed(chunk)
 
-    async def finish(self, partial: Partial, peer: str) -> bool:
+    async def finish(self, reception: Reception, trailer: bytes, peer: str) -> bool:
         """Hands a whole payload to the role; True when it had been taken meanwhile."""
-        key = key_of(partial.manifest)
-        self._partials.pop(key, None)
+        manifest = reception.landing.manifest
+        key = key_of(manifest)
+        self._receptions.pop(key, None)
         if self._receiver.taken(key):
             return True
-        await self._receiver.take(partial.manifest, partial.finish(), peer)
+        await self._receiver.take(manifest, reception.landing.finish(trailer), peer)
         return False
 
     def forget_before(self, round_index: int) -> None:
         """Drops what is left of earlier rounds."""
-        self._partials = {k: p for k, p in self._partials.items() if k.round >= round_index}
+        self._receptions = {k: p for k, p in self._receptions.items() if k.round >= round_index}

@@ -17,6 +17,8 @@ from enum import Enum
 from node.plan import Link
 
 CHUNK_BYTES = 1 << 20
+# Of streams that relays send on as they come: a hop adds the time of one such chunk.
+CUT_BYTES = 1 << 16
 _SMALLEST_CHUNK_BYTES = 1 << 10
 # Of lateness that the schedule makes good: longer is a pause of the stream, not a sender that was woken late.
 _CATCH_UP_S = 1.0
@@ -35,6 +37,11 @@ class Holds(Enum):
 _HOLDS = {"paced": Holds.RATE_AND_DELAY, "tbf": Holds.DELAY}
 
 
+def chunk_bytes(link: Link, most: int = CHUNK_BYTES) -> int:
+    """What a sender cuts payloads into on this link."""
+    return int(min(most, max(_SMALLEST_CHUNK_BYTES, link.rate_bps / 8 * _CHUNK_S)))
+
+
 class Pacer:
     """One directed link as its sender sees it; without a link, nothing is held back."""
 
@@ -45,9 +52,7 @@ class Pacer:
 
     @property
     def chunk_bytes(self) -> int:
-        if self.link is None:
-            return CHUNK_BYTES
-        return int(min(CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, self.link.rate_bps / 8 * _CHUNK_S)))
+        return CHUNK_BYTES if self.link is None else chunk_bytes(self.link)
 
     def reserve(self, ready_s: float, size_bytes: int) -> float:
         """Takes the link for a chunk that is ready at this time; when its last byte has left."""
@@ -68,14 +73,18 @@ class Transit:
         self._pacer = pacer
         self._left: float | None = None  # when the last chunk had left
 
-    async def carry(self, size_bytes: int) -> None:
-        """Waits until a chunk of this size has crossed the link."""
+    async def carry(self, size_bytes: int, late: bool = False) -> None:
+        """Waits until a chunk of this size has crossed the link.
+
+        `late`: the chunk had to be waited for, so that the link stood idle before it.
+        """
         link = self._pacer.link
         if link is None or self._pacer.holds is Holds.NOTHING:
             return
         now = time.monotonic()
         # A chunk lies ready when the one before it has left, one delay before it arrives; or the stream paused.
-        ready = now if self._left is None else max(self._left, now - link.delay_s - _CATCH_UP_S)
+        fresh = self._left is None or late
+        ready = now if fresh else max(self._left or now, now - link.delay_s - _CATCH_UP_S)
         self._left = self._pacer.reserve(ready, size_bytes)
         wait = self._left + link.delay_s - now
         if wait > 0:

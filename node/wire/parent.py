@@ -12,7 +12,7 @@ from hffm.v1 import membership_pb2 as pb
 from hffm.v1 import membership_pb2_grpc as rpc
 
 from node.errors import HffmError, LeaseExpired, UnreachableError
-from node.log import Event, encode
+from node.log import Event, NodeLog, encode
 from node.plan import Plan
 from node.wire.channels import Channels
 from node.wire.family import Command, hello
@@ -31,6 +31,7 @@ class ParentSession:
         plan: Plan,
         node: str,
         channels: Channels,
+        log: NodeLog,
         statuses: Callable[[], list[pb.NodeStatus]],
     ) -> None:
         parent = plan.node(plan.node(node).parent or "")
@@ -40,6 +41,7 @@ class ParentSession:
         self._target = f"parent '{parent.id}' at {parent.address}"
         self._address = parent.address
         self._channels = channels
+        self._log = log
         self._statuses = statuses
         self._heard_at = time.monotonic()
         self._welcomed = False
@@ -92,6 +94,7 @@ class ParentSession:
     async def run(self) -> None:
         """Keeps the session open; raises LeaseExpired or UnreachableError when the parent is gone."""
         limits = self._plan.limits
+        warned = False
         while True:
             why = "it closed the session"
             try:
@@ -101,6 +104,10 @@ class ParentSession:
                     raise to_error(error, self._target) from error
                 why = error.details() or error.code().name
             silent_s = time.monotonic() - self._heard_at
+            if not warned:
+                patience_s = limits.lease_s if self._welcomed else limits.connect_s
+                self._log.emit("warning", message=f"{self._target}: {why}; trying for {patience_s:g} s")
+                warned = True
             if self._welcomed and silent_s > limits.lease_s:
                 raise LeaseExpired(f"{self._target}: not heard of for {silent_s:.0f} s ({why})")
             if not self._welcomed and silent_s > limits.connect_s:

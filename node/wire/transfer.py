@@ -21,6 +21,7 @@ from node.wire.identity import identity
 from node.wire.intake import Partial
 from node.wire.pacing import Pacer, Pacers
 from node.wire.status import is_broken_connection, to_error
+from node.wire.stream import Metadata, StageMaker, StreamJob
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
@@ -65,6 +66,12 @@ class Transfers:
         await self._finish(_Pull(run_id, list(wants)), f"'{peer}' at {address}", address)
         return time.monotonic() - started
 
+    async def stream(self, peer: str, address: str, makers: Sequence[StageMaker]) -> StreamJob:
+        """Sends payloads that may still be on their way in; the job says what was sent and in what time."""
+        job = StreamJob(makers, self._pacers.to(peer))
+        await self._finish(job, f"'{peer}' at {address}", address)
+        return job
+
     async def _finish(self, job: _Job, target: str, address: str) -> None:
         """Attempts the job until it is done, or nothing has moved for `stall_s`."""
         moved_at, pause_s, first = time.monotonic(), _FIRST_PAUSE_S, True
@@ -94,18 +101,16 @@ class Transfers:
                 done, _ = await asyncio.wait({task}, timeout=self._stall_s)
                 if done:
                     return task.result()
-                if job.moved_bytes == before:
+                if job.moved_bytes == before and not job.waits_here:
                     raise TransferStalled(f"{target}: no progress for {self._stall_s:g} s")
         finally:
             task.cancel()
             await asyncio.wait({task})
 
 
-Metadata = tuple[tuple[str, str], ...]
-
-
 class _Job(Protocol):
     moved_bytes: int  # by all attempts: what the watch looks at
+    waits_here: bool  # for something on this node, so that it is not the other side that stalls
 
     async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None: ...
 
@@ -119,6 +124,7 @@ class _Push:
 
     def __init__(self, outgoing: list[Outgoing], pacer: Pacer) -> None:
         self.moved_bytes = 0
+        self.waits_here = False
         self._open = outgoing  # without a receipt yet
         self._pacer = pacer
 
@@ -163,6 +169,7 @@ class Want:
 class _Pull:
     def __init__(self, run_id: str, wants: list[Want]) -> None:
         self.moved_bytes = 0
+        self.waits_here = False
         self._run_id = run_id
         self._open = wants
 

@@ -118,3 +118,14 @@ def _refuse(path: Path, error: ValidationError) -> NoReturn:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"])) or "(whole file)"
     raise RunFolderError(f"{path}: {key}: {first['msg']}; run it again") from error
+
+
+def run_folders(given: Path) -> list[Path]:
+    """The folder itself, or the run folders inside it when it is one of `hffm compare`."""
+    if (given / PLAN).exists() or not given.is_dir():
+        return [given]
+    return sorted((p.parent for p in given.glob(f"*/{PLAN}")), key=_started) or [given]
+
+
+def _started(folder: Path) -> float:
+    return (folder / PLAN).stat().st_mtime

@@ -27,11 +27,12 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Run each method of a scenario on the same data, seed and initial modules; then print one table."""
-    from orchestrator.commands.results import show_results
+    from orchestrator.commands.results import show_results, write_reports
     from orchestrator.reading import load_scenario
     from orchestrator.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
     settings = Settings(rounds, links.value if links else None, launcher.value if launcher else None)
     folder, runs = run_methods(loaded, list(loaded.methods), settings, out, single=False)
+    write_reports(folder)
     show_results(runs, folder, as_json)

@@ -12,6 +12,18 @@ import typer
 from orchestrator.summary import Summary
 
 
+def write_reports(folder: Path) -> None:
+    """A page for each run, and one that compares them when there are several."""
+    from orchestrator.report import write_report
+    from orchestrator.runs import load_run, run_folders
+
+    runs = [load_run(each) for each in run_folders(folder)]
+    for run in runs:
+        write_report([run], run.folder)
+    if len(runs) > 1:
+        write_report(runs, folder)
+
+
 def show_results(summaries: Sequence[Summary], folder: Path | None, as_json: bool) -> None:
     """The comparison on standard output; where the run folder is, on standard error."""
     if as_json:
@@ -23,4 +35,4 @@ def show_results(summaries: Sequence[Summary], folder: Path | None, as_json: boo
 
         show_comparison(summaries)
     if folder is not None:
-        print(f"run folder: {folder}", file=sys.stderr)
+        print(f"run folder: {folder}; open {folder / 'report.html'}", file=sys.stderr)

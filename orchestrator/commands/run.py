@@ -29,11 +29,12 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Start the nodes, run the rounds, stop everything, write the run folder and print the table."""
-    from orchestrator.commands.results import show_results
+    from orchestrator.commands.results import show_results, write_reports
     from orchestrator.reading import load_scenario
     from orchestrator.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
     settings = Settings(rounds, links.value if links else None, launcher.value if launcher else None)
     folder, runs = run_methods(loaded, [method or loaded.methods[-1]], settings, out, single=True)
+    write_reports(folder)
     show_results(runs, folder, as_json)

@@ -147,7 +147,7 @@ def down(
     """Fetch events and modules, stop every node, write the summary and print the table."""
     from node.errors import HffmError, Interrupted
     from orchestrator import standing
-    from orchestrator.commands.results import show_results
+    from orchestrator.commands.results import show_results, write_reports
     from orchestrator.record import RunRecord
     from orchestrator.running import finish
 
@@ -160,4 +160,6 @@ def down(
         else:
             failure = asyncio.run(standing.end(plan, folder, record))
         summary = finish(plan, record, None, failure)
-    show_results([summary], folder, as_json)
+    if failure is None:
+        write_reports(folder)
+    show_results([summary], folder if failure is None else None, as_json)

@@ -50,6 +50,7 @@ class Node(Frozen):
     address: str | None = None  # "host:port" where it listens; None for a node that nobody connects to
     position_m: tuple[float, float] | None = None
     watts: float = 5.0  # computing power draw when busy: the fallback where no sensor is found
+    sample_s: Annotated[float, Field(ge=0)] = 0.01  # to train on one sample, where that is modelled
 
 
 class Link(Frozen):
@@ -205,6 +206,9 @@ class Plan(Frozen):
     # none: as fast as the machine can; paced: by the sender, in user space; netem, tbf: by the kernel of the
     # namespaces, or whatever else, that the nodes run in, tbf leaving the delay to the sender.
     links_backend: Literal["none", "paced", "netem", "tbf"] = "paced"
+    # measured: as long as this machine takes; modelled: each device rests until its `sample_s` has passed for each
+    # sample, for clocks that do not see computing (virtual time).
+    computing: Literal["measured", "modelled"] = "measured"
     payload_bytes: Annotated[int, Field(ge=0)] | None = None  # modules of a round are padded to this in all
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]

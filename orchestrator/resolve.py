@@ -90,6 +90,7 @@ def _nodes(scenario: Scenario, method: Method, network: Network) -> list[Node]:
                 address=f"{spec.host}:{spec.base_port + i}" if listens else None,
                 position_m=place.position_m,
                 watts=scenario.device.watts if device else Node.model_fields["watts"].default,
+                sample_s=scenario.device.sample_s if device else Node.model_fields["sample_s"].default,
             )
         )
     return nodes

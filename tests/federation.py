@@ -122,6 +122,7 @@ class ArithmeticLearner:
         self._plan, self._device = plan, device_id
         self.samples = {m.name: samples_of(device_id, m.name) for m in plan.modules}
         self.train_samples = {"t": 1}
+        self.test_samples = {"t": 2}
 
     def train(self, modules: Mapping[str, Values], round_index: int) -> Trained:
         new = {n: step(self._device, n, round_index, v) for n, v in modules.items() if self.samples[n]}

@@ -16,6 +16,7 @@ import selectors
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def _become(plan_file: str, node: str, log: str, namespace: str | None) -> None:
     except HffmError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except BaseException:  # a bug: its traceback belongs into the node's log before the process is gone
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -46,7 +46,7 @@ WRONG = [
     (QUICKSTART, "channel: physical", "channel: {model: physical, uplnk: {}}", "channel.uplnk", "'uplink'"),
     (QUICKSTART, "channel: physical", "channel: {model: published, links: []}", "channel.links", "are fixed"),
     (QUICKSTART, "builtin:tiny-vilt", "./nothing", "model.backbone", "no folder"),
-    (QUICKSTART, "links: paced", "links: netem", "links", "'none' or 'paced'"),
+    (QUICKSTART, "links: paced", "links: fibre", "links", "'none'"),
     (QUICKSTART, "links: paced", "network: {base_port: 65530}", "network.base_port", "at most 65525"),
     (QUICKSTART, "digits, source", "gqa, source", "tasks[2].name", "two tasks are named 'gqa'"),
     (QUICKSTART, "builtin:art,", "builtin:art, answers: 99,", "tasks", "ask for at most 10"),

@@ -117,7 +117,7 @@ def _become(plan_file: str, node: str, log: str, namespace: str | None) -> None:
     except HffmError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    except BaseException:  # a bug: its traceback belongs into the node's log before the process is gone
+    except BaseException:  # noqa: BLE001 (a bug: its traceback belongs into the log before the process is gone)
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from node.errors import TABLE
+
 ROOT = Path(__file__).parent.parent
 # Ground floor first; within node, what may import what is the order of this list.
 FLOORS = ["hffm", "node", "deploy", "orchestrator"]
@@ -93,3 +95,15 @@ def test_commands_start_without_torch():
     code = f"import sys, orchestrator.cli, node.__main__; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_error_is_documented():
+    rows = [
+        line.split("|")
+        for line in (ROOT / "docs/errors.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    written = {row[1].strip(): (row[2].strip(), row[3].strip()) for row in rows[1:]}
+    known = {kind.__name__: (str(code), status) for kind, (code, status) in TABLE.items()}
+    assert written == known
+    assert all(row[4].strip() for row in rows)

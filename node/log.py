@@ -13,7 +13,8 @@ and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, round
                 (load, train, evaluate, aggregate, install, wait; energy of computing only)
     transfer    src, dst, link (d2d, uplink, downlink, backhaul), round,
                 purpose (update, aggregate, snapshot),
-                modules [..], origins [..], bytes, seconds (first byte to receipt), modelled_s, energy_j
+                modules [..], origins [..], bytes, seconds (first byte to receipt), airtime_s
+                (in which the sender was sending: a relay also waits for what it sends on), modelled_s, energy_j
                 (airtime x the link's power), energy_source
     metric      round, task, when (local: before aggregation; aggregated: after), correct, total, accuracy,
                 loss (local only), train_samples, baseline (guessing from the question alone), modules [..]

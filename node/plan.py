@@ -82,6 +82,14 @@ class Tensor(Frozen):
         return prod(self.shape)
 
 
+class Relay(StrEnum):
+    """What a relay does with the payloads that pass through it."""
+
+    STORE_AND_FORWARD = "store-and-forward"  # each payload whole, one by one: as published
+    CUT_THROUGH = "cut-through"  # each payload's chunks as they come
+    AGGREGATE = "aggregate"  # its own update and its subtree's combined into one, chunk by chunk as they come
+
+
 class Module(Frozen):
     """A named set of tensors that is trained, shipped and averaged as one, and its circulation."""
 
@@ -90,6 +98,7 @@ class Module(Frozen):
     task: str | None = None  # the only task that trains it; None: all tasks do
     # Tier -> every how many rounds that tier averages it. A tier that is not named never does.
     periods: dict[str, Annotated[int, Field(ge=1)]] = {}
+    relay: Relay | None = None  # of what travels device to device; None: as its cluster does
 
     @property
     def size(self) -> int:
@@ -107,11 +116,14 @@ class Module(Frozen):
         return period is not None and (round_index + 1) % period == 0
 
 
-class Relay(StrEnum):
-    """What a relay does with the payloads that pass through it."""
+class Gossip(Frozen):
+    """Consensus in the place of a head: every device averages with its neighbours, so many times."""
 
-    STORE_AND_FORWARD = "store-and-forward"  # each payload whole, one by one: as published
-    AGGREGATE = "aggregate"  # its own update and its subtree's combined into one
+    edges: tuple[tuple[str, str], ...]  # the whole undirected graph, in ascending order
+    iterations: Annotated[int, Field(ge=1)]
+    # Second largest modulus of the eigenvalues of the Metropolis matrix over `edges`: what remains of the
+    # disagreement after one more iteration. 1 less this is the spectral gap.
+    contraction: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Cluster(Frozen):
@@ -121,6 +133,7 @@ class Cluster(Frozen):
     head: str
     edges: tuple[tuple[str, str], ...]  # the undirected spanning tree that payloads follow
     relay: Relay = Relay.STORE_AND_FORWARD
+    gossip: Gossip | None = None  # given: nobody collects; the head is only who reports to the parent
 
     @cached_property
     def toward_head(self) -> dict[str, str]:
@@ -135,6 +148,10 @@ class Cluster(Frozen):
                         hops[far] = node
                         frontier.append(far)
         return hops
+
+    def relays(self, module: Module) -> Relay:
+        """How this module goes from device to device here."""
+        return module.relay or self.relay
 
     def children(self, node: str) -> list[str]:
         """Members whose next hop towards the head is `node`."""
@@ -204,8 +221,9 @@ class Plan(Frozen):
     seed: int
     rounds: Annotated[int, Field(ge=1)]
     # none: as fast as the machine can; paced: by the sender, in user space; netem, tbf: by the kernel of the
-    # namespaces, or whatever else, that the nodes run in, tbf leaving the delay to the sender.
-    links_backend: Literal["none", "paced", "netem", "tbf"] = "paced"
+    # namespaces, or whatever else, that the nodes run in, tbf leaving the delay to the sender; uml, lab: netem in the
+    # kernel of a User-Mode Linux guest, in real and in virtual time.
+    links_backend: Literal["none", "paced", "netem", "tbf", "uml", "lab"] = "paced"
     # measured: as long as this machine takes; modelled: each device rests until its `sample_s` has passed for each
     # sample, for clocks that do not see computing (virtual time).
     computing: Literal["measured", "modelled"] = "measured"

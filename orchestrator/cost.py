@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import floor, fsum
 
-from node.plan import CLUSTER_TIER, Cluster, Link, LinkKind, Plan, Role
+from node.plan import CLUSTER_TIER, Cluster, Link, LinkKind, Plan, Relay, Role
 from node.routing import Pair
-from orchestrator.relaying import away_s, crossings, outward, towards_s
+from orchestrator.relaying import away_s, consensus_s, crossings, hop, outward, towards_s
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,16 @@ class Rules:
     links_are_shared: bool
     # Whether the way back from an aggregator to its children counts.
     answers: bool
+    # Whether the first chunk of a payload that is relayed as it comes takes time on each hop.
+    chunks_count: bool = True
 
 
-PUBLISHED = Rules(head_uplink_is_mean=True, edge_only_every=200, links_are_shared=False, answers=False)
-AS_BUILT = Rules(head_uplink_is_mean=False, edge_only_every=None, links_are_shared=True, answers=True)
+PUBLISHED = Rules(
+    head_uplink_is_mean=True, edge_only_every=200, links_are_shared=False, chunks_count=False, answers=False
+)
+AS_BUILT = Rules(
+    head_uplink_is_mean=False, edge_only_every=None, links_are_shared=True, chunks_count=True, answers=True
+)
 
 Parts = dict[
     str, float
@@ -63,6 +69,7 @@ class Flow:
     """Modules of one circulation, which travel together."""
 
     size_bytes: float
+    relay: Relay | None  # None: as the cluster does
     every: Mapping[str, int]  # tier -> period; a tier that is not named never averages
 
     @property
@@ -96,11 +103,13 @@ def printed_energy(energy_j: float) -> str:
 
 
 def _flows(plan: Plan, payload_bytes: float) -> Iterable[Flow]:
-    values: Counter[tuple[tuple[str, int], ...]] = Counter()
+    values: Counter[tuple[Relay | None, tuple[tuple[str, int], ...]]] = Counter()
     for module in plan.modules:
-        values[tuple(sorted(module.periods.items()))] += module.size
-    for every, count in values.items():
-        yield Flow(payload_bytes * count / values.total(), dict(every))
+        values[module.relay if module.over_d2d else None, tuple(sorted(module.periods.items()))] += (
+            module.size
+        )
+    for (relay, every), count in values.items():
+        yield Flow(payload_bytes * count / values.total(), relay, dict(every))
 
 
 def _total(parts: Parts) -> float:
@@ -162,12 +171,23 @@ class _Pricing:
         the last one up, and the answer comes from above."""
         share = self._share(flow, self.plan.by_id[cluster.parent].tier)
         every = flow.times_per_round(CLUSTER_TIER)
-        seconds = {(a, b): self._link(a, b).seconds(flow.size_bytes) for a, b in _both_ways(cluster)}
-        up_s = towards_s(cluster, seconds, links_are_shared=self.rules.links_are_shared)
-        inside_s = every * up_s + (every - share) * away_s(cluster, seconds)
+        inside_s = self._inside_s(cluster, flow, every, every - share)
         heads = self._head_uplinks(cluster)
         head_s = fsum(link.seconds(flow.size_bytes) for link in heads) / len(heads)
         return {LinkKind.D2D.value: inside_s, LinkKind.UPLINK.value: share * head_s}
+
+    def _inside_s(self, cluster: Cluster, flow: Flow, ups: float, downs: float) -> float:
+        """Of so many exchanges and so many ways back; a consensus needs no way back."""
+        counts = self.rules.chunks_count
+        hops = {
+            (a, b): hop(self._link(a, b), flow.size_bytes, chunks_count=counts)
+            for a, b in _both_ways(cluster)
+        }
+        if cluster.gossip is not None:
+            return ups * consensus_s(cluster.gossip, hops)
+        relay = flow.relay or cluster.relay
+        up_s = towards_s(cluster, hops, relay, links_are_shared=self.rules.links_are_shared)
+        return ups * up_s + downs * away_s(cluster, hops, relay)
 
     def _share(self, flow: Flow, tier: str) -> float:
         """How often a tier averages, per round of the devices."""
@@ -203,11 +223,14 @@ class _Pricing:
         share = self._share(flow, self.plan.by_id[cluster.parent].tier)
         every = flow.times_per_round(CLUSTER_TIER)
         joules = {(a, b): _joules(self._link(a, b), flow.size_bytes) for a, b in _both_ways(cluster)}
-        up_j = fsum(count * joules[link] for link, count in crossings(cluster).items())
-        down_j = fsum(joules[link] for link in outward(cluster))
+        if cluster.gossip is not None:
+            inside_j = every * cluster.gossip.iterations * fsum(joules.values())
+        else:
+            counts = crossings(cluster, flow.relay or cluster.relay)
+            up_j = fsum(count * joules[link] for link, count in counts.items())
+            inside_j = every * up_j + (every - share) * fsum(joules[link] for link in outward(cluster))
         heads = self._head_uplinks(cluster)
         head_j = fsum(_joules(link, flow.size_bytes) for link in heads) / len(heads)
-        inside_j = every * up_j + (every - share) * down_j
         return {LinkKind.D2D.value: inside_j, LinkKind.UPLINK.value: share * head_j}
 
     # -- the plan -------------------------------------------------------------------------------------------
@@ -234,6 +257,6 @@ class _Pricing:
 
 
 def _both_ways(cluster: Cluster) -> Iterable[Pair]:
-    for a, b in cluster.edges:
+    for a, b in cluster.gossip.edges if cluster.gossip else cluster.edges:
         yield a, b
         yield b, a

@@ -8,7 +8,9 @@ The critical path adds up what was measured, in the structure of the modelled la
     device                      = CPU time of its training
     cluster over D2D links      = sum over its own rounds of (longest chain of hops to the head, each from the
                                   training of its origin; then the longest chain back, where the parent does
-                                  not take part in that round), then the head's transfers to the parent
+                                  not take part in that round), then the head's transfers to the parent;
+                                  where relays send on what comes as it comes, the longest hop stands in the
+                                  place of the longest chain
 
 A node that sent nothing, missing or failed, adds nothing: the time spent waiting for it is in the wall clock.
 The answer, from an aggregator back to its children, counts where the model prices it; otherwise it is in
@@ -95,6 +97,10 @@ def _any(transfer: Transfer) -> bool:
     return True
 
 
+def _is_of(transfer: Transfer, names: set[str]) -> bool:
+    return not transfer.modules or not names.isdisjoint(transfer.modules)
+
+
 class CriticalPath:
     """The longest chain through what happened, over any rounds.
 
@@ -155,35 +161,51 @@ class CriticalPath:
         return not self._is_gathered(transfer)
 
     def _cluster_round(self, cluster: Cluster, rounds: range) -> Span:
-        forwards = cluster.relay is Relay.STORE_AND_FORWARD
-        up = self._chains_up(cluster, rounds) if forwards else self._tree_up(cluster, cluster.head, rounds)
-        return up + self._tree_down(cluster, cluster.head, rounds)
+        """Modules that are relayed in different ways follow each other; the first follow the training."""
+        modules = [m for m in self._plan.modules if m.over_d2d]
+        spans: list[Span] = []
+        for relay in dict.fromkeys(map(cluster.relays, modules)):
+            names = {m.name for m in modules if cluster.relays(m) is relay}
+            whole = relay is Relay.STORE_AND_FORWARD and cluster.gossip is None
+            way = self._hop_by_hop if whole else self._as_they_come
+            spans.append(way(cluster, rounds, names, not spans))
+        return chain(spans)
 
-    def _chains_up(self, cluster: Cluster, rounds: range) -> Span:
+    def _hop_by_hop(self, cluster: Cluster, rounds: range, names: set[str], trained: bool) -> Span:
         """Each payload makes its own way, as published: paths share links as if they did not."""
-        return longest(self._chain_up(cluster, m, rounds) for m in cluster.subtree(cluster.head))
+        ups = (self._chain_up(cluster, m, rounds, names, trained) for m in cluster.subtree(cluster.head))
+        return longest(ups) + self._tree_down(cluster, cluster.head, rounds, names)
 
-    def _chain_up(self, cluster: Cluster, origin: str, rounds: range) -> Span:
-        span, node = self._training(origin, rounds), origin
+    def _chain_up(self, cluster: Cluster, origin: str, rounds: range, names: set[str], trained: bool) -> Span:
+        span, node = self._training(origin, rounds) if trained else Span(), origin
         while node != cluster.head:
             near = cluster.toward_head[node]
-            span += self._sent(node, near, rounds, lambda t: not t.origins or origin in t.origins)
+            span += self._sent(
+                node, near, rounds, lambda t: _is_of(t, names) and (not t.origins or origin in t.origins)
+            )
             node = near
         return span
 
-    def _tree_up(self, cluster: Cluster, node: str, rounds: range) -> Span:
-        """A relay waits for its subtree, then sends one payload."""
-        below = (
-            self._tree_up(cluster, far, rounds) + self._sent(far, node, rounds)
-            for far in cluster.children(node)
-        )
-        return longest((self._training(node, rounds), *below))
-
-    def _tree_down(self, cluster: Cluster, node: str, rounds: range) -> Span:
+    def _tree_down(self, cluster: Cluster, node: str, rounds: range, names: set[str]) -> Span:
         return longest(
-            self._sent(node, far, rounds) + self._tree_down(cluster, far, rounds)
+            self._sent(node, far, rounds, lambda t: _is_of(t, names))
+            + self._tree_down(cluster, far, rounds, names)
             for far in cluster.children(node)
         )
+
+    def _as_they_come(self, cluster: Cluster, rounds: range, names: set[str], trained: bool) -> Span:
+        """All hops work at the same time: the longest transfer towards the head, then the longest back. The time
+        of one chunk per hop is in it, since a relay's receipt comes after the last of what it waited for."""
+        members = cluster.subtree(cluster.head)
+        start = longest(self._training(m, rounds) for m in members) if trained else Span()
+        ways: list[Span] = []
+        for purpose in ("update", "aggregate"):
+            pairs = [(src, dst) for src in members for dst in members if src != dst]
+            for r in rounds:
+                found = (self._priced.get((*pair, r), ()) for pair in pairs)
+                of_these = (t for sent in found for t in sent if t.purpose == purpose and _is_of(t, names))
+                ways.append(longest(Span({part_of(t): self._seconds_of(t)}) for t in of_these))
+        return start + chain(ways)
 
     def _training(self, node: str, rounds: range) -> Span:
         seconds = sum(self._train_s.get((node, r), 0.0) for r in rounds)

@@ -15,16 +15,24 @@ _SHA256_BYTES = 32
 _LARGEST_WEIGHT = 2.0**53  # a float64 counts samples exactly up to here
 
 
-def check_manifest(plan: Plan, manifest: Manifest, entitled: Collection[str]) -> Module:
+def check_manifest(
+    plan: Plan, manifest: Manifest, entitled: Collection[str], *, trailed: bool = False
+) -> Module:
     """The module's schema, or PayloadRefused: unknown module, impossible size, weight or contributors.
 
-    `entitled`: the devices whose training may be behind this payload.
+    `entitled`: the devices whose training may be behind this payload. `trailed`: its digest may come last.
     """
     module = plan.module(manifest.module)
     if module is None:
         known = ", ".join(m.name for m in plan.modules)
         raise PayloadRefused(f"module '{manifest.module}' is not in the plan; it has {known}")
     _check_size(plan, module, manifest)
+    if (
+        manifest.size_bytes
+        and len(manifest.sha256) != _SHA256_BYTES
+        and not (trailed and not manifest.sha256)
+    ):
+        raise PayloadRefused(f"module '{module.name}': the manifest carries no SHA-256 digest")
     _check_weight(manifest)
     names = list(manifest.contributors)
     if len(set(names)) != len(names):
@@ -42,8 +50,6 @@ def _check_size(plan: Plan, module: Module, manifest: Manifest) -> None:
     padding_limit = (plan.payload_bytes or 0) * max(1, len(plan.devices))
     if manifest.padding_bytes > padding_limit:
         raise PayloadRefused(f"module '{module.name}': {manifest.padding_bytes} bytes of padding")
-    if manifest.size_bytes and len(manifest.sha256) != _SHA256_BYTES:
-        raise PayloadRefused(f"module '{module.name}': the manifest carries no SHA-256 digest")
 
 
 def _check_weight(manifest: Manifest) -> None:

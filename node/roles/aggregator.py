@@ -19,7 +19,7 @@ from node.plan import Module, Plan
 from node.roles.admission import check_manifest
 from node.roles.member import Held, Member
 from node.wire.family import Family
-from node.wire.intake import Key, key_of
+from node.wire.intake import Key, Partial, key_of
 from node.wire.transfer import Outgoing
 
 
@@ -159,6 +159,9 @@ class Aggregator(Member):
         if not module.due(self.node.tier, manifest.round):
             raise PayloadRefused(f"module '{module.name}' is not averaged here in round {manifest.round}")
         return module
+
+    def land(self, manifest: Manifest, module: Module, peer: str) -> Partial:
+        return Partial(manifest, module)
 
     def _admit_snapshot(self, manifest: Manifest, peer: str) -> Module:
         if not self._collecting:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest, Purpose
@@ -19,6 +20,7 @@ from node.payload import Payload, Values
 from node.plan import LinkKind, Module, Plan
 from node.wire.channels import Channels
 from node.wire.pacing import Pacers
+from node.wire.stream import StageMaker
 from node.wire.transfer import Outgoing, Transfers, Want
 
 _PURPOSE_NAMES = {PURPOSE_UPDATE: "update", PURPOSE_AGGREGATE: "aggregate", PURPOSE_SNAPSHOT: "snapshot"}
@@ -125,6 +127,28 @@ class Member:
             origins=sorted({one.manifest.sender for one in padded}),
         )
 
+    async def stream(self, peer: str, makers: Sequence[StageMaker]) -> None:
+        """Sends payloads that may still be on their way in over the link to `peer`, and logs the transfer."""
+        address = self.plan.node(peer).address
+        if address is None:
+            raise ProtocolError(f"'{peer}' has no address in the plan: nothing can be sent to it")
+        job = await self.transfers.stream(peer, address, makers)
+        seconds = time.monotonic() - job.started
+        first = job.manifests[0]
+        self.log_transfer(
+            self.node.id,
+            peer,
+            time.time() - seconds,
+            seconds,
+            job.sent_bytes,
+            # Streams share links and wait for what they send on: only the airtime costs energy.
+            airtime_s=job.airtime_s or seconds - job.stalled_s,
+            round=first.round,
+            purpose=_PURPOSE_NAMES[first.purpose],
+            modules=sorted({m.module for m in job.manifests}),
+            origins=sorted({m.sender for m in job.manifests}),
+        )
+
     def _padded(self, outgoing: Sequence[Outgoing], planned: Collection[str]) -> list[Outgoing]:
         """The same payloads, the last whole one padded so that all have the modelled size."""
         whole = [one for one in outgoing if one.payload is not None]
@@ -137,10 +161,21 @@ class Member:
         return list(outgoing)
 
     def log_transfer(
-        self, src: str, dst: str, started: float, seconds: float, size_bytes: int, **what: object
+        self,
+        src: str,
+        dst: str,
+        started: float,
+        seconds: float,
+        size_bytes: int,
+        airtime_s: float | None = None,
+        **what: object,
     ) -> None:
-        """One transfer, beside what the plan's link says about it."""
+        """One transfer, beside what the plan's link says about it.
+
+        `airtime_s`: for which the sender was sending; default: from the first byte to the receipt.
+        """
         link = self.plan.link(src, dst)
+        airtime_s = seconds if airtime_s is None else airtime_s
         self.log.emit(
             "transfer",
             t=started,
@@ -150,8 +185,9 @@ class Member:
             bytes=size_bytes,
             seconds=seconds,
             modelled_s=link.seconds(size_bytes) if link else None,
-            energy_j=seconds * link.power_w if link else 0.0,
-            energy_source=f"model: seconds x {link.power_w:g} W" if link else "none: no link in the plan",
+            airtime_s=airtime_s,
+            energy_j=airtime_s * link.power_w if link else 0.0,
+            energy_source=f"model: airtime x {link.power_w:g} W" if link else "none: no link in the plan",
             **what,
         )
 
@@ -185,7 +221,12 @@ class Member:
             self.held[want.module.name] = Held(want.module, want.values, round_index)
         size = sum(self.held[w.module.name].payload.size_bytes for w in missing)
         names = [w.module.name for w in missing]
-        what = {"round": round_index, "purpose": "aggregate", "modules": names, "origins": [parent.id]}
+        what: dict[str, Any] = {
+            "round": round_index,
+            "purpose": "aggregate",
+            "modules": names,
+            "origins": [parent.id],
+        }
         self.log_transfer(parent.id, self.node.id, started, seconds, size, **what)
 
     def offer(self, module: str, sha256: bytes, peer: str) -> tuple[Manifest, Payload]:

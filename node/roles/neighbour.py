@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_UPDATE, Manifest
 
-from node.aggregation import Update, combine
 from node.errors import PayloadRefused
-from node.payload import Payload, Values
+from node.payload import Payload, Values, size_bytes
 from node.plan import CLUSTER_TIER, Cluster, Module, Relay
 from node.roles.admission import check_manifest
+from node.roles.downward import Downward
+from node.roles.exchange import Exchange, View
+from node.roles.inbox import Inbox
 from node.roles.member import Held
-from node.waiting import Change
-from node.wire.intake import Key, key_of
-from node.wire.transfer import Outgoing
+from node.roles.upward import Upward
+from node.wire.intake import Key, Landing, Partial
+from node.wire.stream import WINDOW_BYTES
+from node.wire.window import Window
 
 if TYPE_CHECKING:
     from node.roles.member import Member
-
-# Shares of the round's deadline: a relay gives up on its subtree before the head gives up on the relay, and the
-# head before the others give up on the aggregate.
-_RELAY_SHARE, _HEAD_SHARE = 0.5, 0.7
 
 
 class Neighbour:
@@ -33,58 +29,49 @@ class Neighbour:
 
     def __init__(self, member: Member, cluster: Cluster) -> None:
         self._member = member
-        self._cluster = cluster
+        self._view = View(cluster)
         self._me = member.node.id
-        self._below = cluster.children(self._me)  # tree neighbours away from the head
-        self._next_hop = cluster.toward_head.get(self._me)
-        self._inbox: dict[Key, Outgoing] = {}
-        self._taken: set[Key] = set()
-        self._arrived = Change()
+        self.inbox = Inbox()
         self._closed_before = 0
 
     @property
+    def cluster(self) -> Cluster:
+        return self._view.cluster
+
+    @property
     def is_head(self) -> bool:
-        return self._next_hop is None
+        return self.cluster.head == self._me
+
+    # -- its part in a round ------------------------------------------------------------------------------
 
     async def circulate(self, round_index: int, modules: Sequence[str], hand_up: set[str]) -> None:
-        """One exchange of these modules in the cluster.
+        """One exchange of these modules in the cluster, one way of relaying after the other.
 
         Modules in `hand_up` stay with the head, which sends them on to its parent; the others come back.
         """
-        started = time.monotonic()
-        if self._next_hop is None:
-            await self._head(round_index, modules, started)
-        else:
-            await self._relay(round_index, modules, started)
-        back = [name for name in modules if name not in hand_up]
+        for relay in Relay:
+            names = [n for n in modules if self.cluster.relays(self._member.modules[n]) is relay]
+            if names:
+                await self._exchange(relay, round_index, names, hand_up)
+        self._closed_before = round_index + 1
+        self.inbox.forget_before(self._closed_before)
+
+    async def _exchange(
+        self, relay: Relay, round_index: int, names: Sequence[str], hand_up: set[str]
+    ) -> None:
+        own = {name: self._fresh(name, round_index) for name in names}
+        exchange = Exchange(self._member, self.inbox, self._view, relay, round_index, own)
+        combined = await Upward(exchange).run()
+        for held in combined.values():
+            self._keep(held)
+        back = [name for name in names if name not in hand_up]
         if back:
-            await self._hand_down(round_index, back, started)
-        self._forget(round_index)
-
-    # -- towards the head ---------------------------------------------------------------------------------
-
-    async def _head(self, round_index: int, modules: Sequence[str], started: float) -> None:
-        """Combines the updates of the whole cluster, in whatever order they come."""
-        senders = self._senders()
-        arrived = await self._gather(round_index, modules, senders, started, _HEAD_SHARE)
-        for name in modules:
-            combined = self._combined(self._fresh(name, round_index), arrived, round_index)
-            if combined.weight > 0:
-                self._keep(combined)
+            self._member.held.update(await Downward(exchange, back).run(combined))
 
     def _fresh(self, name: str, round_index: int) -> Held:
         """This device's own training of this round; of weight 0 when it trained nothing."""
         held = self._member.held[name]
         return held if held.round == round_index else Held(held.module, held.values, held.round)
-
-    def _combined(self, own: Held, arrived: Sequence[Outgoing], round_index: int) -> Held:
-        """This device's update and those that came in, as one; of weight 0 when all are empty."""
-        parts = [own.update, *(_update(one) for one in arrived if one.manifest.module == own.module.name)]
-        parts = [part for part in parts if part.weight > 0]
-        if not parts:
-            return own
-        mean = combine(parts)
-        return Held(own.module, mean.values, round_index, mean.weight, mean.contributors)
 
     def _keep(self, held: Held) -> None:
         self._member.held[held.module.name] = held
@@ -98,49 +85,6 @@ class Neighbour:
             sha256=held.payload.sha256.hex(),
         )
 
-    async def _relay(self, round_index: int, modules: Sequence[str], started: float) -> None:
-        own = [self._fresh(name, round_index) for name in modules]
-        if self._cluster.relay is Relay.AGGREGATE:
-            arrived = await self._gather(round_index, modules, self._below, started, _RELAY_SHARE)
-            await self._push_on(
-                self._announced([self._combined(h, arrived, round_index) for h in own], round_index)
-            )
-            return
-        async with asyncio.TaskGroup() as sends:
-            sends.create_task(self._push_on(self._announced(own, round_index)))
-            for sender in self._senders():
-                sends.create_task(self._forward(round_index, modules, sender, started))
-
-    async def _forward(self, round_index: int, modules: Sequence[str], sender: str, started: float) -> None:
-        """Store and forward: one member's payloads, once they are whole."""
-        await self._push_on(await self._gather(round_index, modules, [sender], started, _RELAY_SHARE))
-
-    async def _push_on(self, payloads: Sequence[Outgoing]) -> None:
-        assert self._next_hop is not None
-        if payloads:
-            await self._member.push(self._next_hop, payloads)
-
-    def _announced(self, held: Sequence[Held], round_index: int) -> list[Outgoing]:
-        return [self._member.announce(h, PURPOSE_UPDATE, round_index) for h in held]
-
-    # -- away from the head -------------------------------------------------------------------------------
-
-    async def _hand_down(self, round_index: int, modules: Sequence[str], started: float) -> None:
-        if self._next_hop is None:
-            fresh = [self._fresh(name, round_index) for name in modules]
-            payloads = [self._member.announce(h, PURPOSE_AGGREGATE, round_index) for h in fresh]
-        else:
-            payloads = await self._gather(
-                round_index, modules, [self._cluster.head], started, 1.0, purpose=PURPOSE_AGGREGATE
-            )
-            for one in payloads:
-                if one.payload is not None:
-                    module = one.payload.module
-                    self._member.held[module.name] = Held(module, one.payload.values, round_index)
-        async with asyncio.TaskGroup() as sends:
-            for peer in self._below:
-                sends.create_task(self._member.push(peer, [_copy(one) for one in payloads]))
-
     # -- payloads in --------------------------------------------------------------------------------------
 
     def admit(self, manifest: Manifest, peer: str) -> Module:
@@ -149,72 +93,46 @@ class Neighbour:
                 f"payload of round {manifest.round} from '{peer}' is late or early: "
                 f"'{self._me}' is in round {self._member.round}"
             )
-        sender = manifest.sender
+        sender, cluster = manifest.sender, self.cluster
         if manifest.purpose == PURPOSE_AGGREGATE:
-            if peer != self._next_hop or sender != self._cluster.head:
+            if peer != cluster.toward_head.get(self._me) or sender != cluster.head:
                 raise PayloadRefused(f"'{peer}' does not hand down aggregates to '{self._me}'")
-            return check_manifest(self._member.plan, manifest, self._cluster.subtree(sender))
-        if manifest.purpose != PURPOSE_UPDATE or peer not in self._below:
+            return check_manifest(self._member.plan, manifest, cluster.subtree(sender))
+        if manifest.purpose != PURPOSE_UPDATE or peer not in cluster.children(self._me):
             raise PayloadRefused(f"'{peer}' has nothing to push to '{self._me}' in the plan")
-        aggregate = self._cluster.relay is Relay.AGGREGATE
-        if sender != peer and (aggregate or sender not in self._cluster.subtree(peer)):
+        aggregate = self._relays(manifest) is Relay.AGGREGATE
+        if sender != peer and (aggregate or sender not in cluster.subtree(peer)):
             raise PayloadRefused(f"'{peer}' may not push as '{sender}'")
-        entitled = self._cluster.subtree(sender) if aggregate else [sender]
-        return check_manifest(self._member.plan, manifest, entitled)
+        entitled = cluster.subtree(sender) if aggregate else [sender]
+        return check_manifest(self._member.plan, manifest, entitled, trailed=aggregate)
+
+    def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
+        """What goes on as it comes lands in a window; what ends here, in a buffer of its own."""
+        relay = self._relays(manifest)
+        passes = manifest.purpose == PURPOSE_UPDATE and not self.is_head
+        landing: Landing
+        if passes and relay is not Relay.STORE_AND_FORWARD:
+            summed = relay is Relay.AGGREGATE
+            if summed and manifest.size_bytes not in (0, size_bytes(module)):
+                raise PayloadRefused(
+                    f"module '{module.name}': {manifest.size_bytes} bytes cannot be added up"
+                )
+            landing = Window(manifest, WINDOW_BYTES, checked=summed)
+        else:
+            landing = Partial(manifest, module)
+        self.inbox.open(landing)
+        return landing
 
     def taken(self, key: Key) -> bool:
-        return key in self._taken
+        return self.inbox.taken(key)
 
     async def take(self, manifest: Manifest, values: Values, peer: str) -> None:
-        payload = Payload(self._member.modules[manifest.module], values) if manifest.size_bytes else None
-        key = key_of(manifest)
-        self._inbox[key] = Outgoing(manifest, payload)
-        self._taken.add(key)
-        self._arrived.happened()
+        payload = Payload(self._member.modules[manifest.module], values) if len(values) else None
+        self.inbox.put(manifest, payload)
 
     def offer(self, module: str, sha256: bytes, peer: str) -> tuple[Manifest, Payload]:
         raise PayloadRefused(f"'{self._me}' hands out no versions: pull them from the parent in the plan")
 
-    def _senders(self) -> list[str]:
-        """Whose payloads come through here on their way to the head."""
-        if self._cluster.relay is Relay.AGGREGATE:
-            return self._below
-        return [m for m in self._cluster.subtree(self._me) if m != self._me]
-
-    async def _gather(
-        self,
-        round_index: int,
-        modules: Sequence[str],
-        senders: Sequence[str],
-        started: float,
-        share: float,
-        purpose: int = PURPOSE_UPDATE,
-    ) -> list[Outgoing]:
-        """What these senders sent; says in the log who is missing at the deadline, and goes on."""
-        keys = [Key(round_index, name, sender, purpose) for sender in senders for name in modules]
-        deadline = started + share * self._member.plan.limits.round_s
-        while missing := [key for key in keys if key not in self._inbox]:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                who = ", ".join(sorted({key.sender for key in missing}))
-                self._member.log.emit("warning", message=f"round {round_index}: nothing came from {who}")
-                break
-            await self._arrived.wait(left_s)
-        return [self._inbox[key] for key in keys if key in self._inbox]
-
-    def _forget(self, round_index: int) -> None:
-        self._closed_before = round_index + 1
-        self._inbox = {k: one for k, one in self._inbox.items() if k.round > round_index}
-
-
-def _update(one: Outgoing) -> Update:
-    """An empty payload is an update of weight 0."""
-    values = one.payload.values if one.payload is not None else np.empty(0, np.float32)
-    return Update(values, one.manifest.weight, tuple(one.manifest.contributors))
-
-
-def _copy(one: Outgoing) -> Outgoing:
-    manifest = Manifest()
-    manifest.CopyFrom(one.manifest)
-    manifest.padding_bytes = 0
-    return Outgoing(manifest, one.payload)
+    def _relays(self, manifest: Manifest) -> Relay | None:
+        module = self._member.modules.get(manifest.module)
+        return self.cluster.relays(module) if module is not None else None

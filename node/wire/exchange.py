@@ -12,7 +12,7 @@ from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import ProtocolError, TransferStalled
 from node.wire.identity import peer_of
-from node.wire.intake import Intake, Landing, Reception, Receiver
+from node.wire.intake import Intake, Landing, Receiver, Reception
 from node.wire.pacing import Pacers
 from node.wire.status import Context, answering
 

@@ -72,6 +72,9 @@ class Transit:
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
         self._left: float | None = None  # when the last chunk had left
+        self.airtime_s = (
+            0.0  # for which these chunks had the link to themselves, where it is held to its rate
+        )
 
     async def carry(self, size_bytes: int, late: bool = False) -> None:
         """Waits until a chunk of this size has crossed the link.
@@ -86,6 +89,7 @@ class Transit:
         fresh = self._left is None or late
         ready = now if fresh else max(self._left or now, now - link.delay_s - _CATCH_UP_S)
         self._left = self._pacer.reserve(ready, size_bytes)
+        self.airtime_s += 8 * size_bytes / link.rate_bps
         wait = self._left + link.delay_s - now
         if wait > 0:
             await asyncio.sleep(wait)

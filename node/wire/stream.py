@@ -12,7 +12,7 @@ from hffm.v1 import exchange_pb2 as pb
 from hffm.v1 import exchange_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
-from node.errors import HffmError, ProtocolError
+from node.errors import ProtocolError
 from node.payload import Payload
 from node.waiting import Change
 from node.wire.pacing import CUT_BYTES, Pacer, chunk_bytes
@@ -20,6 +20,9 @@ from node.wire.pacing import CUT_BYTES, Pacer, chunk_bytes
 WINDOW_CHUNKS = 16  # sent and not yet known to have arrived: what a relay keeps, with as much that came in
 WINDOW_BYTES = WINDOW_CHUNKS * CUT_BYTES
 _WAIT_S = 3600.0  # for a change; the watch over the transfer ends it sooner
+
+# What a write into a call that has ended raises: why it ended is what the reader hears.
+_CALL_ENDED = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 
 Metadata = tuple[tuple[str, str], ...]
 Chunks = AsyncIterator[tuple[bytes | memoryview, bool]]
@@ -76,6 +79,7 @@ class StreamJob:
     def __init__(self, makers: Sequence[StageMaker], pacer: Pacer) -> None:
         self.moved_bytes = 0
         self.sent_bytes = 0  # of payloads, each byte once
+        self.airtime_s = 0.0  # of links that are held to their rates: for which the link was this stream's
         self.stalled_s = 0.0  # waited for what is to be sent
         self.started = 0.0  # monotonic: when the first payload could be announced
         self.waits_here = False  # for what is to be sent, and not for the receiver
@@ -101,7 +105,7 @@ class StreamJob:
         writer = asyncio.ensure_future(self._write(call, resume))
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_EXCEPTION)
-            if writer.done() and isinstance(writer.exception(), HffmError):
+            if writer.done() and not writer.cancelled() and not isinstance(writer.exception(), _CALL_ENDED):
                 writer.result()
             await reader  # says why the call ended, where the writer only saw that it had
             await writer
@@ -137,7 +141,7 @@ class StreamJob:
             raise ProtocolError("the receiver ended the stream without a receipt for each payload")
 
     async def _write(self, call: grpc.aio.StreamStreamCall, resume: bool) -> None:
-        transit = self._pacer.transit()
+        transit, aired_s = self._pacer.transit(), 0.0
         for index in range(self._received, len(self._makers)):
             stage = await self._stage(index)
             manifest = stage.manifest
@@ -153,6 +157,8 @@ class StreamJob:
                 await transit.carry(len(chunk), late)
                 await call.write(pb.PushRequest(chunk=bytes(chunk)))
                 at += len(chunk)
+                self.airtime_s += transit.airtime_s - aired_s
+                aired_s = transit.airtime_s
                 self.moved_bytes += len(chunk)
             if manifest.size_bytes and not manifest.sha256:
                 await call.write(pb.PushRequest(trailer=pb.Trailer(sha256=stage.trailer())))

@@ -123,15 +123,17 @@ def test_a_deeper_tree() -> None:
     assert found.latency_s.measured_transfers == pytest.approx((4 * 1 + 2 * 10 + 100) / 4)
 
 
-@pytest.mark.parametrize(("relay", "joules_up"), [(Relay.STORE_AND_FORWARD, 5), (Relay.AGGREGATE, 3)])
-def test_line_of_devices(relay: Relay, joules_up: float) -> None:
+@pytest.mark.parametrize(
+    ("relay", "up", "down", "joules_up"), [(Relay.STORE_AND_FORWARD, 3, 7, 5), (Relay.AGGREGATE, 2, 4, 3)]
+)
+def test_line_of_devices(relay: Relay, up: float, down: float, joules_up: float) -> None:
     found = run(line(relay))
-    # Up 3 and down 7, then up 3 and the head's uplink and backhaul.
-    assert found.latency_s.measured_transfers == pytest.approx((3 + 7 + 3 + 5 + 7) / 2)
-    assert found.latency_s.measured == pytest.approx((3 + 7 + 3 + 5 + 7 + 2) / 2)
+    # Up and down, then up and the head's uplink and backhaul. Cut-through: the longest hop, not their sum.
+    assert found.latency_s.measured_transfers == pytest.approx((up + down + up + 5 + 7) / 2)
+    assert found.latency_s.measured == pytest.approx((up + down + up + 5 + 7 + 2) / 2)
     assert found.energy_j.measured == pytest.approx((2 * joules_up + 7 + 5 + 7) / 2)
     assert found.latency_s.measured_parts == pytest.approx(
-        {"train": 1, "d2d": 6.5, "uplink": 2.5, "backhaul": 3.5}
+        {"train": 1, "d2d": up + down / 2, "uplink": 2.5, "backhaul": 3.5}
     )
 
 

@@ -21,7 +21,7 @@ from node.plan import Module
 from node.wire.channels import Channels
 from node.wire.exchange import ExchangeService
 from node.wire.identity import identity
-from node.wire.intake import Key, key_of
+from node.wire.intake import Key, Landing, Partial, key_of
 from node.wire.pacing import Pacers
 from node.wire.server import serve
 from node.wire.transfer import Outgoing, Transfers, Want
@@ -44,6 +44,9 @@ class Shelf:
         if self.refuse:
             raise PayloadRefused(self.refuse)
         return MODULE
+
+    def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
+        return Partial(manifest, module)
 
     def taken(self, key: Key) -> bool:
         return key in self.got

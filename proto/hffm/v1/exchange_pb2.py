@@ -25,27 +25,31 @@ _sym_db = _symbol_database.Default()
 from hffm.v1 import payload_pb2 as hffm_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hffm/v1/exchange.proto\x12\x07hffm.v1\x1a\x15hffm/v1/payload.proto\"]\n\x0bPushRequest\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x11.hffm.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06resume\x18\x03 \x01(\x08\x42\x06\n\x04part\"[\n\tPushReply\x12!\n\x06\x61\x63\x63\x65pt\x18\x01 \x01(\x0b\x32\x0f.hffm.v1.AcceptH\x00\x12#\n\x07receipt\x18\x02 \x01(\x0b\x32\x10.hffm.v1.ReceiptH\x00\x42\x06\n\x04part\"8\n\x06\x41\x63\x63\x65pt\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"<\n\x07Receipt\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\";\n\x0bPullRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1c\n\x05wants\x18\x02 \x03(\x0b\x32\r.hffm.v1.Want\"6\n\x04Want\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"K\n\tPullReply\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x11.hffm.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2t\n\x08\x45xchange\x12\x34\n\x04Push\x12\x14.hffm.v1.PushRequest\x1a\x12.hffm.v1.PushReply(\x01\x30\x01\x12\x32\n\x04Pull\x12\x14.hffm.v1.PullRequest\x1a\x12.hffm.v1.PullReply0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hffm/v1/exchange.proto\x12\x07hffm.v1\x1a\x15hffm/v1/payload.proto\"\x98\x01\n\x0bPushRequest\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x11.hffm.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12#\n\x07trailer\x18\x04 \x01(\x0b\x32\x10.hffm.v1.TrailerH\x00\x12\x0e\n\x06resume\x18\x03 \x01(\x08\x12\x14\n\x0cwindow_bytes\x18\x05 \x01(\x04\x42\x06\n\x04part\"\x19\n\x07Trailer\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\"\x82\x01\n\tPushReply\x12!\n\x06\x61\x63\x63\x65pt\x18\x01 \x01(\x0b\x32\x0f.hffm.v1.AcceptH\x00\x12#\n\x07receipt\x18\x02 \x01(\x0b\x32\x10.hffm.v1.ReceiptH\x00\x12%\n\x08progress\x18\x03 \x01(\x0b\x32\x11.hffm.v1.ProgressH\x00\x42\x06\n\x04part\":\n\x08Progress\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"8\n\x06\x41\x63\x63\x65pt\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"<\n\x07Receipt\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sender\x18\x02 \x01(\t\x12\x11\n\tduplicate\x18\x03 \x01(\x08\";\n\x0bPullRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1c\n\x05wants\x18\x02 \x03(\x0b\x32\r.hffm.v1.Want\"6\n\x04Want\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"K\n\tPullReply\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x11.hffm.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2t\n\x08\x45xchange\x12\x34\n\x04Push\x12\x14.hffm.v1.PushRequest\x1a\x12.hffm.v1.PushReply(\x01\x30\x01\x12\x32\n\x04Pull\x12\x14.hffm.v1.PullRequest\x1a\x12.hffm.v1.PullReply0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hffm.v1.exchange_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUSHREQUEST']._serialized_start=58
-  _globals['_PUSHREQUEST']._serialized_end=151
-  _globals['_PUSHREPLY']._serialized_start=153
-  _globals['_PUSHREPLY']._serialized_end=244
-  _globals['_ACCEPT']._serialized_start=246
-  _globals['_ACCEPT']._serialized_end=302
-  _globals['_RECEIPT']._serialized_start=304
-  _globals['_RECEIPT']._serialized_end=364
-  _globals['_PULLREQUEST']._serialized_start=366
-  _globals['_PULLREQUEST']._serialized_end=425
-  _globals['_WANT']._serialized_start=427
-  _globals['_WANT']._serialized_end=481
-  _globals['_PULLREPLY']._serialized_start=483
-  _globals['_PULLREPLY']._serialized_end=558
-  _globals['_EXCHANGE']._serialized_start=560
-  _globals['_EXCHANGE']._serialized_end=676
+  _globals['_PUSHREQUEST']._serialized_start=59
+  _globals['_PUSHREQUEST']._serialized_end=211
+  _globals['_TRAILER']._serialized_start=213
+  _globals['_TRAILER']._serialized_end=238
+  _globals['_PUSHREPLY']._serialized_start=241
+  _globals['_PUSHREPLY']._serialized_end=371
+  _globals['_PROGRESS']._serialized_start=373
+  _globals['_PROGRESS']._serialized_end=431
+  _globals['_ACCEPT']._serialized_start=433
+  _globals['_ACCEPT']._serialized_end=489
+  _globals['_RECEIPT']._serialized_start=491
+  _globals['_RECEIPT']._serialized_end=551
+  _globals['_PULLREQUEST']._serialized_start=553
+  _globals['_PULLREQUEST']._serialized_end=612
+  _globals['_WANT']._serialized_start=614
+  _globals['_WANT']._serialized_end=668
+  _globals['_PULLREPLY']._serialized_start=670
+  _globals['_PULLREPLY']._serialized_end=745
+  _globals['_EXCHANGE']._serialized_start=747
+  _globals['_EXCHANGE']._serialized_end=863
 # @@protoc_insertion_point(module_scope)

@@ -8,22 +8,44 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PushRequest(_message.Message):
-    __slots__ = ("manifest", "chunk", "resume")
+    __slots__ = ("manifest", "chunk", "trailer", "resume", "window_bytes")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TRAILER_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
     manifest: _payload_pb2.Manifest
     chunk: bytes
+    trailer: Trailer
     resume: bool
-    def __init__(self, manifest: _Optional[_Union[_payload_pb2.Manifest, _Mapping]] = ..., chunk: _Optional[bytes] = ..., resume: bool = ...) -> None: ...
+    window_bytes: int
+    def __init__(self, manifest: _Optional[_Union[_payload_pb2.Manifest, _Mapping]] = ..., chunk: _Optional[bytes] = ..., trailer: _Optional[_Union[Trailer, _Mapping]] = ..., resume: bool = ..., window_bytes: _Optional[int] = ...) -> None: ...
+
+class Trailer(_message.Message):
+    __slots__ = ("sha256",)
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    sha256: bytes
+    def __init__(self, sha256: _Optional[bytes] = ...) -> None: ...
 
 class PushReply(_message.Message):
-    __slots__ = ("accept", "receipt")
+    __slots__ = ("accept", "receipt", "progress")
     ACCEPT_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     accept: Accept
     receipt: Receipt
-    def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ...) -> None: ...
+    progress: Progress
+    def __init__(self, accept: _Optional[_Union[Accept, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("module", "sender", "offset")
+    MODULE_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    module: str
+    sender: str
+    offset: int
+    def __init__(self, module: _Optional[str] = ..., sender: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class Accept(_message.Message):
     __slots__ = ("module", "sender", "offset")

@@ -54,6 +54,7 @@ class ExchangeServicer(object):
         size up to 4 MiB (256 KiB to 1 MiB is fast), then its padding. The receiver answers each manifest with
         Accept and each whole payload with Receipt; a refusal ends the call with a status.
         A sender that has no earlier attempt behind it need not wait for Accept and starts at offset 0.
+        A payload that is made while it is sent has no digest in its manifest: a Trailer follows its last byte.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

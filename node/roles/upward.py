@@ -1,0 +1,117 @@
+"""Towards the head: store-and-forward, cut-through, or added up in transit."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from hffm.v1.payload_pb2 import PURPOSE_UPDATE
+
+from node.aggregation import combine
+from node.errors import TransferStalled
+from node.payload import size_bytes
+from node.plan import Relay
+from node.roles.exchange import HEAD_SHARE, RELAY_SHARE, Exchange, ready
+from node.roles.inbox import update_of
+from node.roles.member import Held
+from node.roles.stages import Combined, Passing
+from node.waiting import all_of
+from node.wire.stream import Stage, StageMaker
+from node.wire.transfer import Outgoing
+from node.wire.window import Window
+
+
+class Upward:
+    """One exchange, as far as the head."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._at = exchange
+        self._file_bytes = 0  # of the sums announced so far
+
+    async def run(self) -> dict[str, Held]:
+        """Sends own and others' updates on; at the head, the modules that somebody trained, combined."""
+        at = self._at
+        if at.next_hop is None:
+            return await self._combined_at_head()
+        if at.relay is Relay.STORE_AND_FORWARD:
+            await self._store_and_forward(at.next_hop)
+        elif at.relay is Relay.CUT_THROUGH:
+            await self._cut_through(at.next_hop)
+        else:
+            sums = [partial(self._sum_of_subtree, name) for name in at.names]
+            await at.member.stream(at.next_hop, sums)
+        return {}
+
+    async def _combined_at_head(self) -> dict[str, Held]:
+        at = self._at
+        senders = at.below if at.relay is Relay.AGGREGATE else at.subtree
+        arrived = await at.gather(senders, at.names, HEAD_SHARE)
+        found: dict[str, Held] = {}
+        for name, own in at.own.items():
+            parts = [own.update, *(update_of(one) for one in arrived if one.manifest.module == name)]
+            parts = [part for part in parts if part.weight > 0]
+            if parts:
+                mean = combine(parts)
+                found[name] = Held(own.module, mean.values, at.round, mean.weight, mean.contributors)
+        return found
+
+    # -- each payload whole -------------------------------------------------------------------------------
+
+    async def _store_and_forward(self, next_hop: str) -> None:
+        """A link carries one payload after the other, in the order of arrival, each once it is whole."""
+        turn = asyncio.Lock()
+        own = self._at.announced(PURPOSE_UPDATE, self._at.own)
+        forwards = (self._forward_from(sender, next_hop, turn) for sender in self._at.subtree)
+        await all_of([self._forward(own, next_hop, turn), *forwards])
+
+    async def _forward_from(self, sender: str, next_hop: str, turn: asyncio.Lock) -> None:
+        await self._forward(await self._at.gather([sender], self._at.names, RELAY_SHARE), next_hop, turn)
+
+    async def _forward(self, payloads: Sequence[Outgoing], next_hop: str, turn: asyncio.Lock) -> None:
+        if payloads:
+            async with turn:
+                await self._at.member.push(next_hop, payloads)
+
+    # -- chunks as they come ------------------------------------------------------------------------------
+
+    async def _cut_through(self, next_hop: str) -> None:
+        at = self._at
+        own: list[StageMaker] = [partial(ready, stage) for stage in at.stages(PURPOSE_UPDATE, at.own)]
+        passed = (self._pass_on(sender, next_hop) for sender in at.subtree)
+        await all_of([at.member.stream(next_hop, own), *passed])
+
+    async def _pass_on(self, sender: str, next_hop: str) -> None:
+        """One member's payloads, if it sends any."""
+        at = self._at
+        if await at.inbox.opened(at.key(at.names[0], sender), at.deadline(RELAY_SHARE)) is None:
+            at.say_missing({sender})
+            return
+        await at.member.stream(next_hop, [partial(self._passing, name, sender) for name in at.names])
+
+    async def _passing(self, name: str, sender: str) -> Stage:
+        landing = await self._at.inbox.opened(self._at.key(name, sender), self._at.deadline(HEAD_SHARE))
+        if not isinstance(landing, Window):
+            raise TransferStalled(f"module '{name}' from '{sender}': it broke off between two modules")
+        return Passing(landing)
+
+    async def _sum_of_subtree(self, name: str) -> Stage:
+        """Weights stand in the manifests, which come first, so that the sum is announced before it is made."""
+        at, own = self._at, self._at.own[name]
+        inputs: list[Window] = []
+        for child in at.below:
+            landing = await at.inbox.opened(at.key(name, child), at.deadline(RELAY_SHARE))
+            if isinstance(landing, Window):
+                inputs.append(landing)
+            else:
+                at.say_missing({child})
+        parts = [one.manifest for one in inputs if one.manifest.size_bytes]
+        manifest = at.manifest(name, PURPOSE_UPDATE)
+        manifest.contributors.extend(sorted({*own.contributors, *(c for m in parts for c in m.contributors)}))
+        manifest.weight = math.fsum([own.weight, *(m.weight for m in parts)])
+        manifest.size_bytes = size_bytes(own.module) if manifest.contributors else 0
+        self._file_bytes += manifest.size_bytes
+        if name == at.names[-1]:
+            manifest.padding_bytes = at.padding_bytes(at.names, self._file_bytes)
+        return Combined(manifest, own.module, own.update if own.weight > 0 else None, inputs)

@@ -7,7 +7,7 @@ plan, and the broadcast address. So the address of the root, which every plan ha
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
@@ -30,10 +30,15 @@ class Assignment:
         return self.network.prefixlen
 
 
-def place_in_block(plan: Plan, taken: Iterable[IPv4Network] = ()) -> Plan:
+def place_in_block(
+    plan: Plan,
+    taken: Iterable[IPv4Network] = (),
+    choose: Callable[[Sequence[IPv4Network]], IPv4Network] = random.choice,
+) -> Plan:
     """The same plan, its nodes listening in a block of the pool that overlaps with none of `taken`.
 
-    Ports stay: each node has all of its own. Raises LinksError when no block is free.
+    Ports stay: each node has all of its own. The choice is random, so that two runs that start at once rarely
+    meet. Raises LinksError when no block is free.
     """
     size = 32 - (len(plan.nodes) + _BEFORE_NODES).bit_length()
     taken = list(taken)
@@ -43,7 +48,7 @@ def place_in_block(plan: Plan, taken: Iterable[IPv4Network] = ()) -> Plan:
             f"no {len(plan.nodes)} addresses of {POOL} are free on this host: "
             "run `hffm links clear`, or use --launcher forked"
         )
-    block = random.choice(free)  # so that two runs that start at once rarely meet
+    block = choose(free)
     addresses = _addresses(plan, block)
     nodes = [
         node

@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Self
 
 from deploy.links import leftovers
@@ -24,6 +25,7 @@ from node.errors import LinksError
 from node.plan import Plan
 
 INTERFACE = "eth0"
+_CONTROLS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 # One buffer handed to a queueing discipline is at most so many frames: whole buffers of 64 kB would make steps of
 # 26 ms at 20 Mbit/s, single frames cost processor time.
 _FRAMES_PER_BUFFER = 8
@@ -103,14 +105,21 @@ class Network:
                 f"link set {host} {_QUIET} up",
             ],
         )
+        control = _congestion_control()
         for node in nodes:
             address = self.assignment.nodes[node]
             own = [
                 "link set lo up",
                 f"addr add {address}/{prefix} dev {INTERFACE}",
                 f"link set {INTERFACE} {_QUIET} up",
+                f"route replace {self.assignment.network} dev {INTERFACE} src {address} congctl {control}",
             ]
             batch("ip", "-n", self.namespace(node), lines=own)
+
+
+def _congestion_control() -> str:
+    """The usual one on every host: BBR takes a token bucket for a policer, and every 10 s drains its queue."""
+    return "cubic" if "cubic" in _CONTROLS.read_text().split() else "reno"
 
 
 def _shaping(plan: Plan, assignment: Assignment) -> Mapping[str, list[str]]:

@@ -20,7 +20,7 @@ from node.plan import Link, Plan
 
 Shaper = Literal["netem", "tbf"]
 # The shaper in the kernel for each of the plan's links_backend; what is not here leaves interfaces alone.
-SHAPERS: dict[str, Shaper] = {"netem": "netem", "tbf": "tbf"}
+SHAPERS: dict[str, Shaper] = {"netem": "netem", "tbf": "tbf", "uml": "netem", "lab": "netem"}
 
 FRAME_BYTES = 1514  # a full Ethernet frame: 1500 of IP and a header of 14
 _QUEUE_S = 0.1  # of traffic that a queue holds beyond the delay line
@@ -85,15 +85,19 @@ def leaf(link: Link, shaper: Shaper) -> str:
     """The queueing discipline of one link, as tc writes it."""
     _check(link)
     if shaper == "tbf":
-        burst = max(ceil(link.rate_bps / 8 * _BURST_S), FRAME_BYTES)
         queue = max(ceil(link.rate_bps / 8 * _QUEUE_S), _QUEUE_FRAMES * FRAME_BYTES)
-        return f"tbf rate {link.rate_bps:.0f}bit burst {burst} limit {queue}"
+        return f"tbf rate {link.rate_bps:.0f}bit burst {burst_bytes(link)} limit {queue}"
     parts = [f"netem limit {_limit_frames(link)}", f"delay {_us(link.delay_s)}"]
     if link.jitter_s:
         parts[-1] += f" {_us(link.jitter_s)}"
     if link.loss:
         parts.append(f"loss {100 * link.loss:.6g}%")
     return " ".join([*parts, f"rate {link.rate_bps:.0f}bit"])
+
+
+def burst_bytes(link: Link) -> int:
+    """What a token bucket lets through at once after a pause."""
+    return max(ceil(link.rate_bps / 8 * _BURST_S), FRAME_BYTES)
 
 
 def _limit_frames(link: Link) -> int:

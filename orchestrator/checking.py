@@ -1,0 +1,140 @@
+"""Test payloads over every link of a plan, and what they measure beside what the links are modelled as."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.launch.launcher import on_the_host
+from deploy.links.netns import Network
+from deploy.links.overhead import expected_s
+from deploy.links.probing import Probing
+from node.plan import Link, Plan, dump_plan
+
+PAYLOAD_BYTES = 6_000_000
+_SMALL_BYTES = 1000  # of the payload that tells the delay
+_SMALL_TRIES = 3
+_WARM_S = 0.1  # of traffic, beside four round trips, that opens the window of a new connection
+# Of rate that is under way at a time, so that a check says how good the links are and not how busy this machine is.
+_BUDGET_BPS = 150e6
+
+Row = dict[str, Any]
+Say = Callable[[int, int], None]  # links done, links in all
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one link measured: seconds of a small and of the whole payload."""
+
+    link: Link
+    size_bytes: int
+    small_s: float
+    seconds: float
+
+    def row(self, plan: Plan) -> Row:
+        """Rates are of payload. The small payload's time is taken for the delay, less what the rest of it takes."""
+        modelled_s = expected_s(plan, self.link, self.size_bytes)
+        small_s = expected_s(plan, self.link, _SMALL_BYTES)
+        more_bits = 8 * (self.size_bytes - _SMALL_BYTES)
+        return {
+            "src": self.link.src,
+            "dst": self.link.dst,
+            "kind": self.link.kind.value,
+            "bytes": self.size_bytes,
+            "rate_bps": self.link.rate_bps,
+            "delay_s": self.link.delay_s,
+            "modelled_rate_bps": more_bits / (modelled_s - small_s),
+            "measured_rate_bps": more_bits / max(self.seconds - self.small_s, 1e-9),
+            "measured_delay_s": self.link.delay_s + self.small_s - small_s,
+            "modelled_s": modelled_s,
+            "measured_s": self.seconds,
+            "error": self.seconds / modelled_s - 1,
+        }
+
+
+async def check(
+    plan: Plan, size_bytes: int, *, concurrent: bool = False, say: Say | None = None
+) -> list[Sample]:
+    """Sends over every link of the plan, in processes made for it; in namespaces if the kernel shapes the links.
+
+    concurrent: all at once, else as many as leave this machine at ease. Raises what the first failing one raised.
+    """
+    with ExitStack() as stack:
+        namespace_of = on_the_host
+        if plan.links_backend not in ("none", "paced"):
+            network = Network.create(plan)
+            stack.callback(network.remove)
+            namespace_of = network.namespace
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hffm-check-")))
+        (folder / "plan.json").write_text(dump_plan(plan))
+        async with Probing(plan, folder / "plan.json", namespace_of) as probing:
+            return await _measure(plan, probing, size_bytes, concurrent, say)
+
+
+async def _measure(
+    plan: Plan, probing: Probing, size_bytes: int, concurrent: bool, say: Say | None
+) -> list[Sample]:
+    lanes = _Lanes(float("inf") if concurrent else _BUDGET_BPS)
+    # The two directions one after the other: each carries the acknowledgements of the other, 2 % of its rate.
+    pairs = {
+        frozenset((link.src, link.dst)): asyncio.Semaphore(2 if concurrent else 1) for link in plan.links
+    }
+    done = 0
+
+    async def one(link: Link) -> Sample:
+        nonlocal done
+        rate_bps = _BUDGET_BPS if plan.links_backend == "none" else link.rate_bps
+        async with pairs[frozenset((link.src, link.dst))], lanes.room(rate_bps):
+            sample = await _sample(plan, probing, link, size_bytes)
+        done += 1
+        if say is not None:
+            say(done, len(plan.links))
+        return sample
+
+    # The longest first, so that they do not come to stand alone at the end.
+    order = sorted(plan.links, key=lambda link: -link.seconds(size_bytes))
+    tasks = {(link.src, link.dst): asyncio.ensure_future(one(link)) for link in order}
+    try:
+        await asyncio.gather(*tasks.values())
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.wait(tasks.values())
+    return [tasks[link.src, link.dst].result() for link in plan.links]
+
+
+async def _sample(plan: Plan, probing: Probing, link: Link, size_bytes: int) -> Sample:
+    # The first transfer connects and finds the window of TCP: that is no property of the link.
+    warm_bytes = link.rate_bps / 8 * (_WARM_S + 8 * link.delay_s) if plan.links_backend != "none" else 0
+    await probing.send(link.src, link.dst, int(min(size_bytes, max(_SMALL_BYTES, warm_bytes))))
+    small = [await probing.send(link.src, link.dst, _SMALL_BYTES) for _ in range(_SMALL_TRIES)]
+    return Sample(link, size_bytes, min(small), await probing.send(link.src, link.dst, size_bytes))
+
+
+class _Lanes:
+    """Lets transfers begin while their rates add up to no more than the budget; a faster one goes alone."""
+
+    def __init__(self, budget_bps: float) -> None:
+        self._budget_bps = budget_bps
+        self._taken_bps = 0.0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def room(self, rate_bps: float) -> AsyncIterator[None]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._fits(rate_bps))
+            self._taken_bps += rate_bps
+        try:
+            yield
+        finally:
+            self._taken_bps = max(0.0, self._taken_bps - rate_bps)
+            async with self._changed:
+                self._changed.notify_all()
+
+    def _fits(self, rate_bps: float) -> bool:
+        return self._taken_bps < 1.0 or self._taken_bps + rate_bps <= self._budget_bps

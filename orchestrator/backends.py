@@ -9,6 +9,7 @@ from deploy.launch import NAMESPACED
 from deploy.links.capabilities import Capabilities, probe
 from deploy.links.tc import SHAPERS
 from node.errors import LinksError
+from orchestrator.guests import KERNELS, inside
 
 AUTO = "auto"
 _PLAIN = "forked"
@@ -28,6 +29,8 @@ def choose(links: str, launcher: str | None, probed: Callable[[], Capabilities] 
     """
     if links == AUTO:
         return _best(launcher, probed)
+    if links in KERNELS:
+        return _in_guest(links, launcher, probed)
     if links not in SHAPERS:
         if launcher in NAMESPACED:
             probed().require("namespaces")
@@ -39,6 +42,17 @@ def choose(links: str, launcher: str | None, probed: Callable[[], Capabilities] 
         )
     probed().require(links)
     return Choice(links, launcher or "namespaces", "as asked for")
+
+
+def _in_guest(links: str, launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:
+    """As netem, of the guest's kernel."""
+    if inside() != links:
+        raise LinksError(
+            f"--links {links} puts a whole command into a guest: it goes with `hffm run`, `hffm compare` and "
+            "`hffm links check`"
+        )
+    netem = choose("netem", launcher, probed)
+    return Choice(links, netem.launcher, "as asked for: netem in a User-Mode Linux guest")
 
 
 def _best(launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:

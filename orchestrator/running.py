@@ -76,7 +76,10 @@ def choice_of(scenario: Scenario, settings: Settings) -> Choice:
 
 def plan_run(scenario: Scenario, method: str, settings: Settings, choice: Choice) -> Plan:
     """The plan of one run, at addresses that are free unless the scenario names ports on this host."""
-    plan = resolve(scenario, method, rounds=settings.rounds).replace(links_backend=choice.links)
+    # Computing takes no virtual time.
+    computing = "modelled" if choice.links == "lab" else "measured"
+    plan = resolve(scenario, method, rounds=settings.rounds)
+    plan = plan.replace(links_backend=choice.links, computing=computing)
     if choice.launcher in NAMESPACED:
         return place_in_block(plan, taken_blocks())
     if "base_port" in scenario.network.model_fields_set:

@@ -104,6 +104,7 @@ class LinkRule(Spec):
     from_: Annotated[str, Field(alias="from")]  # a tier ("device", "edge"), a node, or a pattern ("edge-*")
     to: str
     both: bool = False  # the other direction as well
+    profile: str | None = None  # of deploy/profiles, such as lte; what is set beside it wins
     rate_bps: Positive | None = None
     delay_s: NonNegative | None = None  # one way
     jitter_s: NonNegative | None = None
@@ -124,6 +125,7 @@ class ChannelSpec(Spec):
     """Where the rates of the links come from. What is set beside `model` belongs to that model only."""
 
     model: ChannelName = "physical"
+    table: str | None = None  # a file of rules, such as `hffm links measure` writes, which `links` add to
     links: tuple[LinkRule, ...] = ()  # table: all rates; physical: exceptions
     uplink: RadioSpec = RadioSpec()
     downlink: RadioSpec = RadioSpec()
@@ -192,7 +194,7 @@ class Scenario(Spec):
     limits: Limits = Limits()
     circulation: tuple[CirculationRule, ...] = ()
     # How transfers are held to the modelled rates; auto: by the best that the machine is capable of.
-    links: Literal["auto", "none", "paced", "netem", "tbf"] = "paced"
+    links: Literal["auto", "none", "paced", "netem", "tbf", "uml", "lab"] = "paced"
     payload_bytes: Count | None = None  # what the modules of a round are padded to in all
     network: NetworkSpec = NetworkSpec()
     device: DeviceSpec = DeviceSpec()

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
+    context: typer.Context,
     scenario: ScenarioFile,
     rounds: Rounds = None,
     out: OutFolder = None,
@@ -27,12 +28,16 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Run each method of a scenario on the same data, seed and initial modules; then print one table."""
+    from orchestrator.commands.guest import hand_over
     from orchestrator.commands.results import show_results, write_reports
+    from orchestrator.guests import inside
     from orchestrator.reading import load_scenario
     from orchestrator.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
+    hand_over(context, loaded, links, out, loaded.name)
     settings = Settings(rounds, links.value if links else None, launcher.value if launcher else None)
     folder, runs = run_methods(loaded, list(loaded.methods), settings, out, single=False)
-    write_reports(folder)
+    if inside() is None:  # else the host's side does it
+        write_reports(folder)
     show_results(runs, folder, as_json)

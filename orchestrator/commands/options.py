@@ -24,6 +24,8 @@ class LinksName(StrEnum):
     PACED = "paced"
     NETEM = "netem"
     TBF = "tbf"
+    UML = "uml"
+    LAB = "lab"
 
 
 ScenarioFile = Annotated[
@@ -61,7 +63,8 @@ Links = Annotated[
     LinksName | None,
     typer.Option(
         help="What holds transfers to the modelled rates: paced: the sender; netem: the kernel (root); "
-        "tbf: the kernel, and the sender for the delay (root); none; auto. Default: the scenario's.",
+        "tbf: the kernel, and the sender for the delay (root); uml: the kernel of a guest; lab: the same in "
+        "virtual time; none; auto. Default: the scenario's.",
         show_default=False,
     ),
 ]

@@ -103,6 +103,8 @@ def _boot_line(kernel: Kernel, memory_mb: int, scratch: Path, script: Path) -> l
     if kernel.virtual_time:
         # Without randomised addresses nothing that sorts by address differs from run to run.
         line += ["time-travel=inf-cpu", f"time-travel-start={_EPOCH_S * 10**9}", "norandmaps"]
+    if not kernel.modules:  # else it is a module, and its parameter says so
+        line.append("ipv6.disable_ipv6=1")
     return line
 
 

@@ -2,8 +2,8 @@
 
 Started by the guest's kernel as `python -ISB init.py FILE`, with the standard library alone. FILE is the job as
 JSON, see `Job` in guest.py. The guest's terminals: 1 and 2 are the command's standard output and error; 3 is the
-control line, on which it says `exit CODE` or `error MESSAGE`, and hears `signal NUMBER`, or the end when the host's
-side is gone.
+control line, on which it says `up`, then `exit CODE` or `error MESSAGE`, and hears `signal NUMBER`, or the end when
+the host's side is gone.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def main() -> None:
     try:
         _mount_system()
         control = _terminal(3)
+        _say(control, "up")
         _mount_folders(job["writable"], job["hidden"])
         for module in job["modules"]:
             _load(module["file"], module["options"])

@@ -99,12 +99,16 @@ class Member:
         return Outgoing(manifest, held.payload)
 
     async def push(
-        self, peer: str, outgoing: Sequence[Outgoing], planned: Collection[str] | None = None
+        self,
+        peer: str,
+        outgoing: Sequence[Outgoing],
+        planned: Collection[str] | None = None,
+        waited_s: float = 0.0,
     ) -> None:
         """Sends the payloads over the link to `peer` and logs the transfer.
 
         `planned`: the modules that the plan prices for this transfer, when there may be more of them than have
-        something to send.
+        something to send. `waited_s`: for the link, which was in use; it counts as part of the transfer.
         """
         address = self.plan.node(peer).address
         if address is None:
@@ -112,15 +116,16 @@ class Member:
         padded = self._padded(outgoing, planned or {one.manifest.module for one in outgoing})
         if not padded:
             return
-        started = time.time()
+        started = time.time() - waited_s
         seconds = await self.transfers.push(peer, address, padded)
         first = padded[0].manifest
         self.log_transfer(
             self.node.id,
             peer,
             started,
-            seconds,
+            waited_s + seconds,
             sum(one.total_bytes for one in padded),
+            airtime_s=seconds,
             round=first.round,
             purpose=_PURPOSE_NAMES[first.purpose],
             modules=sorted({one.manifest.module for one in padded}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -70,9 +71,11 @@ class Upward:
         await self._forward(await self._at.gather([sender], self._at.names, RELAY_SHARE), next_hop, turn)
 
     async def _forward(self, payloads: Sequence[Outgoing], next_hop: str, turn: asyncio.Lock) -> None:
+        lay_ready = time.monotonic()
         if payloads:
             async with turn:
-                await self._at.member.push(next_hop, payloads)
+                waited_s = time.monotonic() - lay_ready
+                await self._at.member.push(next_hop, payloads, waited_s=waited_s)
 
     # -- chunks as they come ------------------------------------------------------------------------------
 

@@ -1,0 +1,100 @@
+"""Ways of relaying, modelled and measured, on clusters of the published case study (arXiv 2509.03695, Section IV):
+
+    python -m tests.benchmarks.relays [--clusters edge-2 edge-5] [--rounds 4]
+
+Every node is a process of its own; its links are held to the published rates, and payloads to the published 6 MB.
+A time is that of one exchange: from the first byte that any member sends to the last receipt, the least over the
+rounds, since other work on the machine only adds to it. It is compared with the model of what the nodes do: links
+are shared, and the first chunk of a payload takes its time on each hop.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from node.plan import Cluster, Plan, Relay
+from orchestrator.reading import load_scenario
+from orchestrator.relaying import away_s, hop, towards_s
+from orchestrator.resolve import resolve
+from tests.federation import Federation, make_plan, module
+from tests.processes import in_processes
+
+STUDY = Path(__file__).parents[2] / "deploy" / "scenarios" / "case-study.yaml"
+PAYLOAD_BYTES = 6_000_000
+WAYS = ("update", "aggregate")
+
+
+def cluster_plan(study: Plan, cluster: Cluster, relay: Relay, values: int = PAYLOAD_BYTES // 4) -> Plan:
+    """One cluster of the study below its edge server, with one module that fills the payload."""
+    members = cluster.subtree(cluster.head)
+    parents = {"cloud": None, cluster.parent: "cloud", **dict.fromkeys(members, cluster.parent)}
+    links = tuple(link for link in study.links if {link.src, link.dst} <= set(members))
+    return make_plan(
+        parents,
+        {"cloud": "cloud", cluster.parent: "edge"},
+        (module("adapter", values, cluster=1),),
+        links,
+        (cluster.model_copy(update={"relay": relay}),),
+    )
+
+
+def modelled_s(plan: Plan) -> dict[str, float]:
+    cluster = plan.clusters[0]
+    hops = {(k.src, k.dst): hop(k, PAYLOAD_BYTES, chunks_count=True) for k in plan.links}
+    up = towards_s(cluster, hops, cluster.relay, links_are_shared=True)
+    return {"update": up, "aggregate": away_s(cluster, hops, cluster.relay)}
+
+
+async def exchanges(running: Federation, pids: dict[str, int]) -> list[dict[str, Any]]:
+    """The transfers of as many rounds as the plan has."""
+    await running.rounds(running.plan.rounds)
+    return running.kind("transfer")
+
+
+def measured_s(transfers: list[dict[str, Any]]) -> dict[str, float]:
+    """The least over the rounds but the first, which opens the connections."""
+    found: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
+    for one in transfers:
+        if one["round"] > 0:
+            found[one["round"], one["purpose"]].append(one)
+    spans: dict[str, list[float]] = {way: [] for way in WAYS}
+    for (_, way), sent in found.items():
+        spans[way].append(max(e["t"] + e["seconds"] for e in sent) - min(e["t"] for e in sent))
+    return {way: min(spans[way]) for way in WAYS}
+
+
+def compare(cluster_name: str, rounds: int) -> dict[Relay, dict[str, tuple[float, float]]]:
+    """Way of relaying -> direction -> (modelled, measured)."""
+    study = resolve(load_scenario(STUDY), "hf-fm+d2d-2", "published")
+    cluster = next(c for c in study.clusters if c.parent == cluster_name)
+    found = {}
+    for relay in Relay:
+        plan = cluster_plan(study, cluster, relay).replace(rounds=rounds)
+        model, clock = modelled_s(plan), measured_s(in_processes(plan, exchanges))
+        found[relay] = {way: (model[way], clock[way]) for way in WAYS}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--clusters", nargs="+", default=["edge-2", "edge-9"])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    columns = f"{'modelled s':>11}{'measured s':>11}{'meas/model':>11}"
+    print(f"{'cluster':8} {'relay':18}" + "".join(f"{way:>11}:{columns}" for way in ("to the head", "back")))
+    for name in options.clusters:
+        found = compare(name, options.rounds)
+        for relay, ways in found.items():
+            cells = "".join(f"{'':12}{m:11.3f}{c:11.3f}{c / m:11.3f}" for m, c in ways.values())
+            print(f"{name:8} {relay.value:18}{cells}")
+        whole, added = found[Relay.STORE_AND_FORWARD], found[Relay.AGGREGATE]
+        ratios = ((whole[way][i] / added[way][i] for i in (0, 1)) for way in WAYS)
+        cells = "".join(f"{'':12}{m:11.3f}{c:11.3f}{c / m:11.3f}" for m, c in ratios)
+        print(f"{name:8} {'first over last':18}{cells}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from deploy.links.profiles import profile, profile_names
 from node.plan import Link, LinkKind
 from node.routing import Pair
 from orchestrator.channel import MODELS, ChannelModel, rate_bps
+from orchestrator.link_table import read_link_table
 from orchestrator.scenario import LinkRule, Scenario
 from orchestrator.topology import DEVICE_TIER, Network
 
@@ -31,6 +33,8 @@ class Links:
         found: dict[str, Any] = self._modelled(src, dst, kind)
         for rule in self.rules:
             if self._matches(rule, src, dst):
+                if rule.profile is not None:
+                    found |= dict(profile(rule.profile).direction(self._upwards(src, dst)))
                 found |= {k: v for k in _RULE_FIELDS if (v := getattr(rule, k)) is not None}
         return Link(src=src, dst=dst, kind=kind, **found) if "rate_bps" in found else None
 
@@ -65,6 +69,11 @@ class Links:
         rate = rate_bps(self.model, radio, metres, fading)
         return {"rate_bps": rate, "delay_s": radio.delay_s, "power_w": radio.power_w}
 
+    def _upwards(self, src: str, dst: str) -> bool:
+        """Whether the sender is the one that has the radio of a device: also of two devices, the one that sends."""
+        root = self.network.aggregators[0].id
+        return dst == root or self.network.places[dst].parent != src != root
+
     def _matches(self, rule: LinkRule, src: str, dst: str) -> bool:
         there = self._is(rule.from_, src) and self._is(rule.to, dst)
         return there or (rule.both and self._is(rule.from_, dst) and self._is(rule.to, src))
@@ -76,17 +85,21 @@ class Links:
 def links_under(scenario: Scenario, network: Network, channel: str) -> Links:
     """Raises ScenarioError for a channel model that this topology cannot have."""
     spec = scenario.channel
-    rules = spec.links if channel == spec.model else ()
+    rules = (*read_link_table(scenario), *spec.links) if channel == spec.model else ()
     found = Links(scenario, network, channel, _adjusted(scenario, channel), rules)
     if channel != "table" and not network.fading:
         why = f"'{channel}' needs places, which only kind: drawn has; write model: table and channel.links"
         raise scenario.error("channel.model", why)
-    for i, rule in enumerate(rules):
-        for key, pattern in (("from", rule.from_), ("to", rule.to)):
+    for i, rule in enumerate(rules, len(spec.links) - len(rules)):  # negative: of the table
+        key = "channel.table" if i < 0 else f"channel.links[{i}]"
+        for end, pattern in (("from", rule.from_), ("to", rule.to)):
             if not any(found._is(pattern, node) for node in network.places):
                 tiers = ", ".join((DEVICE_TIER, *reversed(network.tiers)))
                 why = f"'{pattern}' is neither a tier ({tiers}) nor a node; correct it"
-                raise scenario.error(f"channel.links[{i}].{key}", why)
+                raise scenario.error(key if i < 0 else f"{key}.{end}", why)
+        if rule.profile is not None and rule.profile not in profile_names():
+            why = f"no profile '{rule.profile}'; there are {', '.join(profile_names())}"
+            raise scenario.error(f"{key}.profile", why)
     return found
 
 

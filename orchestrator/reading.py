@@ -58,6 +58,8 @@ def _absolute(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(data)
     if isinstance(tasks := found.get("tasks"), list):
         found["tasks"] = [_with_paths(task, ("annotations", "images"), folder) for task in tasks]
+    if isinstance(channel := found.get("channel"), dict):
+        found["channel"] = _with_paths(channel, ("table",), folder)
     model = found.get("model")
     if isinstance(model, dict) and _is_local(model.get("backbone"), folder):
         found["model"] = _with_paths(model, ("backbone",), folder)

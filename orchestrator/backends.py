@@ -41,7 +41,8 @@ def choose(links: str, launcher: str | None, probed: Callable[[], Capabilities] 
             "these nodes share one; use --launcher namespaces, or --links paced"
         )
     probed().require(links)
-    return Choice(links, launcher or "namespaces", "as asked for")
+    kept = "; tbf keeps the rate alone, the sender paces the delay" if SHAPERS[links] == "tbf" else ""
+    return Choice(links, launcher or "namespaces", f"as asked for{kept}")
 
 
 def _in_guest(links: str, launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:
@@ -56,7 +57,11 @@ def _in_guest(links: str, launcher: str | None, probed: Callable[[], Capabilitie
 
 
 def _best(launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:
-    """The kernel's netem, else pacing, which keeps rate and delay; tbf keeps the rate alone."""
+    """The kernel's netem, else pacing, which keeps rate and delay too.
+
+    Where namespaces are asked for, and so the kernel, its tbf goes before pacing: the rate alone, but of any
+    program's packets.
+    """
     if launcher is not None and launcher not in NAMESPACED:
         return Choice("paced", launcher, f"--launcher {launcher}: nodes share one network stack")
     found = probed()
@@ -65,4 +70,8 @@ def _best(launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:
     missing = found.lacks("netem")
     if missing is None:
         return Choice("netem", launcher or "namespaces", "this machine has namespaces and sch_netem")
+    if launcher in NAMESPACED and found.lacks("tbf") is None:
+        return Choice(
+            "tbf", launcher, f"no netem, so the rate alone by tbf and the delay by pacing: {missing.why}"
+        )
     return Choice("paced", launcher or _PLAIN, f"no netem: {missing.why}")

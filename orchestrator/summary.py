@@ -3,7 +3,7 @@
 run_id, scenario, method, channel, seed    as in the plan
 state                    `complete`, or how it ended; only a complete run is compared
 error                    one line, when it failed
-links_backend            what shaped the links: `paced`, or `none` for as fast as the machine can
+links_backend            what shaped the links: the plan's links_backend, `none` for as fast as the machine can
 payload_bytes            what the modules of a round are padded to in all; null: not padded
 module_bytes             the modules themselves, four bytes per value
 rounds                   {asked, done, period, used, complete_period}: latency, energy and bytes are means

@@ -28,10 +28,10 @@ _SPAWN = multiprocessing.get_context("spawn")
 Script = Callable[[Federation, dict[str, int]], Awaitable[Any]]
 
 
-def in_processes(plan: Plan, script: Script) -> Any:
+def in_processes(plan: Plan, script: Script, learner: type = ArithmeticLearner) -> Any:
     """Starts all nodes, runs `script`, a function of a module, and ends whatever it left running."""
     here, there = _SPAWN.Pipe()
-    conductor = _SPAWN.Process(target=_conductor, args=(plan, script, there))
+    conductor = _SPAWN.Process(target=_conductor, args=(plan, script, learner, there))
     conductor.start()
     there.close()
     try:
@@ -43,8 +43,8 @@ def in_processes(plan: Plan, script: Script) -> Any:
     return result
 
 
-def _conductor(plan: Plan, script: Script, answer: Connection) -> None:
-    node.roles.device.Learner = ArithmeticLearner  # type: ignore[misc,assignment]
+def _conductor(plan: Plan, script: Script, learner: type, answer: Connection) -> None:
+    node.roles.device.Learner = learner  # type: ignore[misc,assignment]
     nodes = {n.id: _FORK.Process(target=_live, args=(plan, n.id)) for n in plan.nodes}
     for one in nodes.values():
         one.start()

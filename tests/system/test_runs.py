@@ -23,13 +23,15 @@ def test_compare_runs_every_method_and_leaves_whole_run_folders(tmp_path):
             assert row[figure]["measured"] > 0
         assert 0 <= row["accuracy"]["local"] <= 1
         assert row["complete_period"]
-    for run in (tmp_path / "out").iterdir():
+    assert (tmp_path / "out/report.html").is_file()
+    for run in (tmp_path / "out" / row["method"] for row in rows):
         assert summary(run)["state"] == "complete"
         assert {p.name for p in run.iterdir()} >= {
             "plan.json",
             "manifest.json",
             "events.jsonl",
             "metrics.jsonl",
+            "report.html",
             "trace.json",
         }
         assert load_file(run / "modules/cloud/adapter.safetensors")

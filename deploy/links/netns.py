@@ -19,6 +19,7 @@ from typing import Self
 
 from deploy.links import leftovers
 from deploy.links.addressing import Assignment, assignment_of
+from deploy.links.capabilities import probe
 from deploy.links.commands import batch, run
 from deploy.links.tc import SHAPERS, setup_lines, update_lines
 from node.errors import LinksError
@@ -58,8 +59,10 @@ class Network:
             network._build()
             for node, lines in shaping.items():
                 batch("tc", "-n", network.namespace(node), lines=lines)
-        except BaseException:
+        except BaseException as error:
             network.remove()
+            if isinstance(error, LinksError):  # tc's own words leave out what to do about it
+                probe().require(SHAPERS.get(plan.links_backend, "namespaces"))
             raise
         if stays:
             network._mark.release()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from functools import cached_property
 from math import gcd, prod
@@ -126,6 +126,14 @@ class Gossip(Frozen):
     contraction: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Turn(Frozen):
+    """Head and tree of a cluster from some round on."""
+
+    first_round: Annotated[int, Field(ge=0)]
+    head: str
+    edges: tuple[tuple[str, str], ...]
+
+
 class Cluster(Frozen):
     """The devices below one aggregator that are joined by device-to-device links."""
 
@@ -134,6 +142,9 @@ class Cluster(Frozen):
     edges: tuple[tuple[str, str], ...]  # the undirected spanning tree that payloads follow
     relay: Relay = Relay.STORE_AND_FORWARD
     gossip: Gossip | None = None  # given: nobody collects; the head is only who reports to the parent
+    objective: str = ""  # how the head and the tree were chosen
+    turns: tuple[Turn, ...] = ()  # in ascending order, the first from round 0; none: always as above
+    repeats_after: Annotated[int, Field(ge=1)] | None = None  # rounds, after which the turns begin again
 
     @cached_property
     def toward_head(self) -> dict[str, str]:
@@ -149,6 +160,25 @@ class Cluster(Frozen):
                         frontier.append(far)
         return hops
 
+    @property
+    def members(self) -> list[str]:
+        """In ascending order."""
+        return sorted({self.head, *(node for edge in self.edges for node in edge)})
+
+    def at(self, round_index: int) -> Cluster:
+        """The cluster in this round: its head and its tree may change."""
+        r = round_index % self.repeats_after if self.repeats_after else round_index
+        return next((self._turned[i] for i, t in _backwards(self.turns) if t.first_round <= r), self)
+
+    def turned(self, head: str, edges: tuple[tuple[str, str], ...]) -> Cluster:
+        """With another head and tree, for good (`model_copy` would keep what was derived from the old ones)."""
+        kept = {name: getattr(self, name) for name in ("parent", "relay", "gossip", "objective")}
+        return Cluster(head=head, edges=edges, **kept)
+
+    @cached_property
+    def _turned(self) -> list[Cluster]:
+        return [self.turned(t.head, t.edges) for t in self.turns]
+
     def relays(self, module: Module) -> Relay:
         """How this module goes from device to device here."""
         return module.relay or self.relay
@@ -163,6 +193,10 @@ class Cluster(Frozen):
         for member in found:
             found.extend(self.children(member))
         return sorted(found)
+
+
+def _backwards(turns: tuple[Turn, ...]) -> Iterator[tuple[int, Turn]]:
+    return reversed(list(enumerate(turns)))
 
 
 class TaskSpec(Frozen):
@@ -221,8 +255,8 @@ class Plan(Frozen):
     seed: int
     rounds: Annotated[int, Field(ge=1)]
     # none: as fast as the machine can; paced: by the sender, in user space; netem, tbf: by the kernel of the
-    # namespaces, or whatever else, that the nodes run in, tbf leaving the delay to the sender; uml, lab: netem in the
-    # kernel of a User-Mode Linux guest, in real and in virtual time.
+    # namespaces, or whatever else, that the nodes run in, tbf leaving the delay to the sender; uml, lab: netem in
+    # the kernel of a User-Mode Linux guest, in real and in virtual time.
     links_backend: Literal["none", "paced", "netem", "tbf", "uml", "lab"] = "paced"
     # measured: as long as this machine takes; modelled: each device rests until its `sample_s` has passed for each
     # sample, for clocks that do not see computing (virtual time).
@@ -258,10 +292,12 @@ class Plan(Frozen):
             if not {link.src, link.dst} <= known or link.src == link.dst:
                 raise ValueError(f"link {link.src} -> {link.dst}: not two nodes of the plan")
         for cluster in self.clusters:
-            members = {cluster.head, *(n for edge in cluster.edges for n in edge)}
-            if len(cluster.edges) != len(members) - 1 or len(cluster.toward_head) != len(members) - 1:
-                raise ValueError(f"cluster of '{cluster.parent}': its edges are not a tree that spans it")
-            if any(m not in known or self.by_id[m].parent != cluster.parent for m in members):
+            for one in (cluster, *(cluster.turned(t.head, t.edges) for t in cluster.turns)):
+                if len(one.edges) != len(one.members) - 1 or len(one.toward_head) != len(one.members) - 1:
+                    raise ValueError(f"cluster of '{one.parent}': its edges are not a tree that spans it")
+                if one.members != cluster.members:
+                    raise ValueError(f"cluster of '{one.parent}': its members differ from turn to turn")
+            if any(m not in known or self.by_id[m].parent != cluster.parent for m in cluster.members):
                 raise ValueError(f"cluster of '{cluster.parent}': a member is not its child")
         return self
 
@@ -281,6 +317,10 @@ class Plan(Frozen):
     @cached_property
     def _links(self) -> dict[tuple[str, str], Link]:
         return {(link.src, link.dst): link for link in self.links}
+
+    @cached_property
+    def _clusters(self) -> dict[str, Cluster]:
+        return {member: cluster for cluster in self.clusters for member in cluster.members}
 
     @cached_property
     def _children(self) -> dict[str, list[str]]:
@@ -327,10 +367,7 @@ class Plan(Frozen):
 
     def cluster_of(self, device: str) -> Cluster | None:
         """The device-to-device cluster that a device belongs to."""
-        return next(
-            (c for c in self.clusters if device == c.head or device in c.toward_head),
-            None,
-        )
+        return self._clusters.get(device)
 
     def stride(self, tier: str, remaining: int, next_round: int) -> int:
         """Rounds that an aggregator of `tier` lets its children run before it acts again."""

@@ -119,3 +119,20 @@ def tree_towards(edges: Iterable[Pair], seconds: Seconds, head: str) -> list[Pai
     """The shortest-path tree to `head` over undirected `edges`, as pairs (node, next hop) in ascending order."""
     usable = {(a, b): seconds[a, b] for edge in edges for a, b in (edge, edge[::-1])}
     return sorted(next_hops(usable, head).items())
+
+
+def metropolis_weights(edges: Iterable[Pair]) -> dict[Pair, float]:
+    """How much a node takes from itself (a, a) and from each neighbour (a, b) when all average with their
+    neighbours: 1 / (1 + the larger of the two numbers of neighbours) (Xiao, Boyd and Lall, IPSN 2005). The matrix
+    is symmetric and its rows add up to 1, so that repeating it leads everybody to the mean.
+    """
+    neighbours: defaultdict[str, set[str]] = defaultdict(set)
+    for a, b in edges:
+        neighbours[a].add(b)
+        neighbours[b].add(a)
+    weights: dict[Pair, float] = {}
+    for node, others in sorted(neighbours.items()):
+        for other in sorted(others):
+            weights[node, other] = 1 / (1 + max(len(others), len(neighbours[other])))
+        weights[node, node] = 1 - sum(weights[node, other] for other in sorted(others))
+    return weights

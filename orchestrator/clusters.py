@@ -4,42 +4,102 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 from math import dist
+from typing import Any
 
-from node.plan import Cluster, Link, LinkKind
+from node.plan import Cluster, Link, LinkKind, Relay, Turn
 from node.randomness import generator
 from node.routing import Pair, is_connected, minimum_spanning_tree, proximity_graph, tree_towards
+from orchestrator.gossip import gossip_over
+from orchestrator.heads import Objective, Pricing, best_tree
 from orchestrator.links import Links, seconds_of
+from orchestrator.methods import CONSENSUS, Method
 from orchestrator.scenario import D2dSpec, Scenario
 from orchestrator.topology import Network
 
 
 def build_clusters(
-    scenario: Scenario, network: Network, links: Links, payload_bytes: float
+    scenario: Scenario, method: Method, network: Network, links: Links, payload_bytes: float
 ) -> tuple[list[Cluster], list[Link]]:
     """One cluster per lowest aggregator, and the links of its graph in both directions."""
     clusters: list[Cluster] = []
     found: list[Link] = []
-    spec = scenario.topology.d2d
     parents = [a.id for a in network.aggregators if a.tier == network.tiers[-1]]
     heads = _heads(scenario, network, parents)
     for parent in parents:
         members = network.members(parent)
         edges = _graph(scenario, network, links, parent, members, payload_bytes)
         own = [links.needed(a, b, LinkKind.D2D) for edge in edges for a, b in (edge, edge[::-1])]
-        tree = tree_towards(edges, seconds_of(own, payload_bytes), heads[parent])
-        clusters.append(Cluster(parent=parent, head=heads[parent], edges=tuple(tree), relay=spec.relay))
+        uplinks = {m: links.needed(m, parent, LinkKind.UPLINK) for m in members}
+        shared = links.channel != "published"
+        pricing = Pricing({(k.src, k.dst): k for k in own}, uplinks, payload_bytes, method.every, shared)
+        clusters.append(_cluster(scenario, method, parent, edges, heads.get(parent, members), pricing))
         found += own
     return clusters, found
 
 
-def _heads(scenario: Scenario, network: Network, parents: list[str]) -> dict[str, str]:
+def _cluster(
+    scenario: Scenario, method: Method, parent: str, edges: list[Pair], heads: list[str], pricing: Pricing
+) -> Cluster:
+    """With its head, its tree and, for heads that take turns, all of them."""
     spec = scenario.topology.d2d
+    members = sorted(pricing.uplinks)
+    relay = Relay(method.exchange) if method.exchange in set(Relay) else spec.relay
+    seconds = seconds_of(pricing.links.values(), pricing.size_bytes)
+    chosen = spec.heads if spec.heads in ("latency", "energy") else None
+    tree = spec.tree or chosen or "shortest"
+
+    def towards(head: str) -> Cluster:
+        if tree == "shortest":
+            hops = tuple(tree_towards(edges, seconds, head))
+            return Cluster(parent=parent, head=head, edges=hops, relay=relay)
+        return best_tree(parent, members, edges, relay, head, seconds, _objective(tree, pricing))
+
+    found = [towards(head) for head in heads]
+    first = min(found, key=_objective(chosen, pricing)) if chosen else found[0]
+    extra: dict[str, Any] = {"objective": _told(spec, tree)}
+    if spec.heads == "rotating" and len(found) > 1:
+        every = method.every or 1
+        extra["turns"] = tuple(
+            Turn(first_round=i * every, head=c.head, edges=c.edges) for i, c in enumerate(found)
+        )
+        extra["repeats_after"] = len(found) * every
+    if method.exchange == CONSENSUS or (method.exchange is None and spec.exchange == CONSENSUS):
+        extra["gossip"] = gossip_over(edges, spec.consensus.iterations, spec.consensus.tolerance)
+    return Cluster(**first.model_dump() | extra)
+
+
+def _objective(name: str, pricing: Pricing) -> Objective:
+    return pricing.joules if name == "energy" else pricing.seconds
+
+
+def _told(spec: D2dSpec, tree: str) -> str:
+    """What the plan says about how head and tree were chosen."""
+    heads = spec.heads if isinstance(spec.heads, str) else "fixed"
+    best = {"latency": "smallest modelled round time", "energy": "smallest modelled energy"}
+    ways = {**best, "shortest": "shortest paths"}
+    return f"head: {best.get(heads, heads)}; tree: {ways[tree]}"
+
+
+def _heads(scenario: Scenario, network: Network, parents: list[str]) -> dict[str, list[str]]:
+    """The candidates of each cluster: one, all from a random one on where they take turns, or none named."""
+    spec = scenario.topology.d2d
+    if isinstance(spec.heads, tuple):
+        return {p: [head] for p, head in _named_heads(scenario, network, parents, spec.heads).items()}
+    if spec.heads in ("latency", "energy"):
+        return {}
+    draws = {p: str(generator(scenario.seed, p, "head").choice(network.members(p))) for p in parents}
     if spec.heads == "random":
-        draws = {p: generator(scenario.seed, p, "head") for p in parents}
-        return {p: str(draws[p].choice(network.members(p))) for p in parents}
+        return {p: [head] for p, head in draws.items()}
+    rings = {p: sorted(network.members(p)) for p in parents}
+    return {p: ring[(i := ring.index(draws[p])) :] + ring[:i] for p, ring in rings.items()}
+
+
+def _named_heads(
+    scenario: Scenario, network: Network, parents: list[str], named: tuple[str | int, ...]
+) -> dict[str, str]:
     heads: dict[str, str] = {}
     parent_of = {d.id: d.parent for d in network.devices}
-    for i, given in enumerate(spec.heads):
+    for i, given in enumerate(named):
         key = f"topology.d2d.heads[{i}]"
         if isinstance(given, int) and not 0 <= given < len(network.devices):
             raise scenario.error(key, f"no device {given}; they count from 0 to {len(network.devices) - 1}")

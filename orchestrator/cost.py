@@ -21,6 +21,7 @@ from math import floor, fsum
 
 from node.plan import CLUSTER_TIER, Cluster, Link, LinkKind, Plan, Relay, Role
 from node.routing import Pair
+from orchestrator.phases import phases
 from orchestrator.relaying import away_s, consensus_s, crossings, hop, outward, towards_s
 
 
@@ -83,13 +84,23 @@ class Flow:
 def price(plan: Plan, payload_bytes: float | None = None, rules: Rules | None = None) -> Cost:
     """payload_bytes: of all modules together; default: the plan's, or else four bytes per value.
 
-    rules: default: those of the publication under the channel `published`, else what the nodes do.
+    rules: default: those of the plan's channel.
     """
-    rules = rules or (PUBLISHED if plan.channel == "published" else AS_BUILT)
+    rules = rules or rules_of(plan)
     size = payload_bytes or plan.payload_bytes or 4 * sum(m.size for m in plan.modules)
-    pricing = _Pricing(plan, rules, tuple(_flows(plan, size)))
-    latency, energy = pricing.latency(plan.root.id), pricing.energy()
+    latencies: list[Parts] = []
+    energies: list[Parts] = []
+    for part, share in phases(plan):
+        pricing = _Pricing(part, rules, tuple(_flows(part, size)))
+        latencies.append({key: share * s for key, s in pricing.latency(plan.root.id).items()})
+        energies.append({key: share * j for key, j in pricing.energy().items()})
+    latency, energy = _sum(latencies), _sum(energies)
     return Cost(_total(latency), _total(energy), {"latency_s": latency, "energy_j": energy})
+
+
+def rules_of(plan: Plan) -> Rules:
+    """Of the publication under its channel, else of what the nodes do."""
+    return PUBLISHED if plan.channel == "published" else AS_BUILT
 
 
 def printed_latency(latency_s: float) -> str:

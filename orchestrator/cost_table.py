@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.cost import price, printed_energy, printed_latency
+from node.plan import Plan, Relay
+from orchestrator.cost import Cost, price, printed_energy, printed_latency, rules_of
 from orchestrator.links import channels_of
+from orchestrator.methods import CONSENSUS, parse_method
 from orchestrator.resolve import resolve
 from orchestrator.scenario import Scenario
 from orchestrator.topology import build_network
@@ -15,26 +18,46 @@ Row = dict[str, Any]
 
 
 def cost_rows(scenario: Scenario) -> list[Row]:
-    """One row per channel model and method, in full precision."""
-    return [
-        _row(scenario, method, channel)
-        for channel in channels_of(scenario, build_network(scenario))
-        for method in scenario.methods
+    """One row per channel model and method, then, for each method with device-to-device links, one per further way
+    in which modules may travel over them; in full precision."""
+    channels = channels_of(scenario, build_network(scenario))
+    plain = [_row(scenario, method, channel) for channel in channels for method in scenario.methods]
+    return plain + [
+        _way_row(scenario, method, way, channel)
+        for channel in channels
+        for method in _over_d2d(scenario)
+        for way in WAYS
     ]
+
+
+def _over_d2d(scenario: Scenario) -> list[str]:
+    found = (parse_method(method) for method in scenario.methods)
+    return [method.name for method in found if method.d2d and method.exchange is None]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How modules go from device to device."""
+
+    label: str
+    exchange: str  # what stands after the @ of a method
+    links_are_shared: bool | None = None  # None: as under the channel
+
+
+WAYS = (
+    Way("store-and-forward", Relay.STORE_AND_FORWARD, False),
+    Way("the same, links shared", Relay.STORE_AND_FORWARD, True),
+    Way("cut-through", Relay.CUT_THROUGH),
+    Way("aggregate in transit", Relay.AGGREGATE),
+    Way("consensus", CONSENSUS),
+)
 
 
 def _row(scenario: Scenario, method: str, channel: str) -> Row:
     plan = resolve(scenario, method, channel)
-    cost = price(plan)
-    row: Row = {
-        "method": method,
-        "channel": channel,
-        "latency_s": cost.latency_s,
-        "energy_j": cost.energy_j,
-        "latency_parts_s": cost.parts["latency_s"],
-        "energy_parts_j": cost.parts["energy_j"],
-        "payload_bytes": plan.payload_bytes or 4 * sum(m.size for m in plan.modules),
-    }
+    row: Row = {"method": method, "channel": channel, **_figures(plan, price(plan))}
+    if plan.clusters:
+        row["relay"] = _relay(plan)
     if method in scenario.published:
         figures = scenario.published[method]
         row["published_latency_s"] = figures.latency_s
@@ -43,11 +66,57 @@ def _row(scenario: Scenario, method: str, channel: str) -> Row:
     return row
 
 
+def _way_row(scenario: Scenario, method: str, way: Way, channel: str) -> Row:
+    name = f"{method}@{way.exchange}"
+    plan = resolve(scenario, name, channel)
+    rules = rules_of(plan)
+    if way.links_are_shared is not None:
+        rules = replace(rules, links_are_shared=way.links_are_shared)
+    found = _figures(plan, price(plan, rules=rules))
+    said: Row = {"relay": way.exchange, "way": way.label, "links_are_shared": rules.links_are_shared}
+    gossips = [c.gossip for c in plan.clusters if c.gossip]
+    if gossips:
+        said["iterations"] = max(g.iterations for g in gossips)
+        said["spectral_gap"] = 1 - max(g.contraction for g in gossips)
+    return {"method": name, "of": method, "channel": channel, **found, **said}
+
+
+def _relay(plan: Plan) -> str:
+    return CONSENSUS if plan.clusters[0].gossip else plan.clusters[0].relay.value
+
+
+def _figures(plan: Plan, cost: Cost) -> Row:
+    return {
+        "latency_s": cost.latency_s,
+        "energy_j": cost.energy_j,
+        "latency_parts_s": cost.parts["latency_s"],
+        "energy_parts_j": cost.parts["energy_j"],
+        "payload_bytes": plan.payload_bytes or 4 * sum(m.size for m in plan.modules),
+    }
+
+
+def ways_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headers and cells of the ways of going device to device, below the method that they are of. All rounded:
+    nothing of this is in print."""
+    found = [row for row in rows if "way" in row]
+    channels = list(dict.fromkeys(row["channel"] for row in found))
+    headers = ["device to device", *(f"{channel} {unit}" for channel in channels for unit in ("s", "J"))]
+    lines: list[list[str]] = []
+    for method in dict.fromkeys(row["of"] for row in found):
+        lines.append([method, *[""] * (len(headers) - 1)])
+        for way in WAYS:
+            own = {r["channel"]: r for r in found if (r["of"], r["way"]) == (method, way.label)}
+            cells = [f"{own[c][key]:.2f}" for c in channels for key in ("latency_s", "energy_j")]
+            lines.append([f"  {way.label}", *cells])
+    return headers, lines
+
+
 def text_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headers and cells: a line per method, two columns per channel, and what was published beside them.
 
     Latencies are cut to two decimals and energies rounded, as Table I of arXiv 2509.03695 prints them.
     """
+    rows = [row for row in rows if "way" not in row]
     channels = list(dict.fromkeys(row["channel"] for row in rows))
     printed = any("published_latency_s" in row for row in rows)
     headers = ["method", *(f"{channel} {unit}" for channel in channels for unit in ("s", "J"))]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from node.plan import CLUSTER_TIER
+from node.plan import CLUSTER_TIER, Relay
 
-FORMS = "star, edge-only, edge-only+d2d, hf-fm-E, hf-fm+d2d-E (E a whole number, 1 or more)"
+FORMS = (
+    "star, edge-only, edge-only+d2d, hf-fm-E, hf-fm+d2d-E (E a whole number, 1 or more), with +d2d also "
+    "METHOD@store-and-forward, METHOD@cut-through, METHOD@aggregate, METHOD@consensus"
+)
+CONSENSUS = "consensus"
 _EXAMPLES = ("star", "edge-only", "edge-only+d2d", "hf-fm-2", "hf-fm+d2d-2")
 _HF_FM = re.compile(r"hf-fm(\+d2d)?-(\d+)")
 
@@ -22,6 +26,8 @@ class Method:
     flat: bool = False  # devices report straight to the root: no aggregator between them
     d2d: bool = False  # modules travel device to device to the head of their cluster
     every: int | None = None  # E: rounds of one tier in each round of the tier above; None: never above
+    # What goes device to device: a way of relaying or `consensus`; None: as the scenario says.
+    exchange: str | None = None
 
     @property
     def edge_only(self) -> bool:
@@ -30,6 +36,17 @@ class Method:
 
 def parse_method(name: str) -> Method:
     """Raises ValueError, with the remedy, for a name that is no method."""
+    plain, at, exchange = name.partition("@")
+    if at:
+        method = _parse_plain(plain)
+        if not method.d2d or exchange not in (*Relay, CONSENSUS):
+            why = "only methods with +d2d have one" if not method.d2d else f"there is no '{exchange}'"
+            raise ValueError(f"method '{name}': {why} after the @; methods are {FORMS}")
+        return replace(method, name=name, exchange=exchange)
+    return _parse_plain(name)
+
+
+def _parse_plain(name: str) -> Method:
     if name == "star":
         return Method(name, flat=True, every=1)
     if name in ("edge-only", "edge-only+d2d"):

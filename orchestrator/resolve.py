@@ -38,7 +38,7 @@ def resolve(
     links = links_under(scenario, network, name)
     modules = _modules(scenario, part, network)
     payload_bytes = scenario.payload_bytes or 4 * sum(m.size for m in modules)
-    clusters, d2d = build_clusters(scenario, network, links, payload_bytes) if part.d2d else ([], [])
+    clusters, d2d = build_clusters(scenario, part, network, links, payload_bytes) if part.d2d else ([], [])
     return Plan(
         run_id=run_id or f"{scenario.name}-{method}",
         scenario=scenario.name,
@@ -118,12 +118,14 @@ def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Modu
     usual = periods(method, network.tiers)
     found: list[Module] = []
     for module in schemas:
-        own = usual
+        own, relay = usual, None
         for i, rule in enumerate(scenario.circulation):
             if fnmatchcase(method.name, rule.methods) and fnmatchcase(module.name, rule.modules):
-                _check_periods(scenario, f"circulation[{i}]", rule.periods, method, network)
-                own = rule.periods
-        found.append(module.model_copy(update={"periods": dict(own)}))
+                if rule.periods is not None:
+                    _check_periods(scenario, f"circulation[{i}]", rule.periods, method, network)
+                    own = rule.periods
+                relay = rule.relay or relay
+        found.append(module.model_copy(update={"periods": dict(own), "relay": relay if method.d2d else None}))
     for i, rule in enumerate(scenario.circulation):
         if not any(fnmatchcase(m.name, rule.modules) for m in schemas):
             names = ", ".join(m.name for m in schemas)

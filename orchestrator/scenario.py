@@ -52,6 +52,13 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class ConsensusSpec(Spec):
+    """When averaging with the neighbours ends."""
+
+    iterations: Count | None = None  # default: as many as the tolerance needs, from the graph's spectral gap
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # what remains of the disagreement, as a share
+
+
 class D2dSpec(Spec):
     """The device-to-device graph of each cluster; methods without D2D ignore it."""
 
@@ -66,11 +73,23 @@ class D2dSpec(Spec):
     ] = "mst"
     within_m: NonNegative = 30.0  # of `mst`, where devices have positions
     radius: Annotated[float, Field(gt=0, le=2)] = 0.5  # of `random-geometric`, in a square of side 1
+    # random: drawn once, from the seed. rotating: every member in its turn, one per synchronisation with the tier
+    # above, from a random one on. latency, energy: the head and the tree of the smallest modelled round time or
+    # energy. Or one device of each cluster.
     heads: Annotated[
-        Literal["random"] | tuple[str | int, ...],
-        _explained("must be random, or one device of each cluster, such as [0, 4] or [device-00, device-04]"),
+        Literal["random", "rotating", "latency", "energy"] | tuple[str | int, ...],
+        _explained(
+            "must be random, rotating, latency or energy, "
+            "or one device of each cluster, such as [0, 4] or [device-00, device-04]"
+        ),
     ] = "random"
+    # shortest: the paths of the least time from each member to the head, as published. latency, energy: as above.
+    tree: Literal["shortest", "latency", "energy"] | None = None  # default: as `heads`, or else shortest
     relay: Relay = Relay.STORE_AND_FORWARD
+    # head: updates are collected and handed out. consensus: every device averages with its neighbours over the
+    # whole graph, again and again, and nobody collects.
+    exchange: Literal["head", "consensus"] = "head"
+    consensus: ConsensusSpec = ConsensusSpec()
 
 
 class DrawnTopology(Spec):
@@ -137,7 +156,9 @@ class CirculationRule(Spec):
 
     modules: str  # pattern: "head/*"
     methods: str = "*"  # pattern: "hf-fm-*"
-    periods: Annotated[dict[str, Count], Field(min_length=1)]  # tier -> every how many rounds
+    # Tier -> every how many rounds; default: as the method.
+    periods: Annotated[dict[str, Count], Field(min_length=1)] | None = None
+    relay: Relay | None = None  # where they go device to device; default: as topology.d2d.relay
 
 
 class NetworkSpec(Spec):

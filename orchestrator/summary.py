@@ -212,7 +212,7 @@ class _Below:
     def devices(self, node: str, tier: str) -> frozenset[str]:
         if (node, tier) not in self._found:
             cluster = self._plan.cluster_of(node) if tier == CLUSTER_TIER else None
-            below = cluster.subtree(node) if cluster else self._plan.subtree(node)
+            below = cluster.members if cluster else self._plan.subtree(node)
             self._found[node, tier] = frozenset(below) & {d.id for d in self._plan.devices}
         return self._found[node, tier]
 

@@ -24,7 +24,7 @@ def cost(
     ] = False,
 ) -> None:
     """Price one round of every method of a scenario, under every channel model. Starts nothing."""
-    from orchestrator.cost_table import cost_rows, text_table
+    from orchestrator.cost_table import cost_rows, text_table, ways_table
     from orchestrator.reading import load_scenario
 
     loaded = load_scenario(scenario)
@@ -36,3 +36,7 @@ def cost(
     megabytes = rows[0]["payload_bytes"] / 1e6
     title = f"{loaded.name}: modelled cost of one round, payload {megabytes:.3g} MB"
     show_table(title, headers, lines, numbers_from=1)
+    if any("way" in row for row in rows):
+        typer.echo()
+        headers, lines = ways_table(rows)
+        show_table("The same, by what relays do with what passes through them", headers, lines, numbers_from=1)

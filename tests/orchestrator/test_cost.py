@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from node.plan import Cluster, Plan, Relay
 from orchestrator.cost import AS_BUILT, PUBLISHED, price, printed_energy, printed_latency
-from orchestrator.cost_table import cost_rows, text_table
+from orchestrator.cost_table import cost_rows, text_table, ways_table
 from orchestrator.relaying import Hop, away_s, crossings, towards_s
 from orchestrator.resolve import resolve
 from tests.orchestrator.scenarios import scenario, shipped, table
@@ -72,13 +72,35 @@ def test_star_and_e_of_1() -> None:
 def test_table_1_beside_the_physical_channel() -> None:
     study = shipped("case-study")
     rows = cost_rows(study)
-    assert [(r["channel"], r["method"]) for r in rows] == [
+    assert [(r["channel"], r["method"]) for r in rows[:14]] == [
         (channel, method) for channel in ("published", "physical") for method in study.methods
     ]
     headers, lines = text_table(rows)
     assert headers[1:3] == ["published s", "published J"]
     assert {line[0]: (line[1], line[2]) for line in lines} == TABLE_1
     assert {line[0]: (line[-2], line[-1]) for line in lines} == TABLE_1
+
+
+def test_ways_of_going_device_to_device_beside_table_1() -> None:
+    rows = [r for r in cost_rows(shipped("case-study")) if r["channel"] == "published" and "way" in r]
+    assert len(rows) == 3 * 5
+    figures = {(r["method"], r["links_are_shared"]): r for r in rows}
+    for method, latency_s, energy_j in (
+        ("hf-fm+d2d-2", 8.05, 64.40),
+        ("hf-fm+d2d-8", 2.72, 24.74),
+        ("edge-only+d2d", 1.05, 11.57),
+    ):
+        row = figures[f"{method}@aggregate", False]
+        assert (round(row["latency_s"], 2), round(row["energy_j"], 2)) == (latency_s, energy_j)
+        whole = figures[f"{method}@store-and-forward", False]
+        assert (printed_latency(whole["latency_s"]), printed_energy(whole["energy_j"])) == TABLE_1[method]
+        assert figures[f"{method}@store-and-forward", True]["latency_s"] > whole["latency_s"]
+        consensus = figures[f"{method}@consensus", False]
+        assert consensus["iterations"] > 1
+        assert 0 < consensus["spectral_gap"] < 1
+    headers, lines = ways_table(rows)
+    assert [line[0] for line in lines[:2]] == ["edge-only+d2d", "  store-and-forward"]
+    assert len(headers) == 3
 
 
 def test_a_tree_without_places_is_priced_under_its_table_alone() -> None:

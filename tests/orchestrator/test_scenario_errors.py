@@ -39,7 +39,7 @@ WRONG = [
     (QUICKSTART, "heads: random", "heads: [1, 2]", "topology.d2d.heads[1]", "keep one"),
     (QUICKSTART, "heads: random", "heads: [1, 99]", "topology.d2d.heads[1]", "from 0 to 7"),
     (QUICKSTART, "heads: random", "heads: [1, x]", "topology.d2d.heads[1]", "no device 'x'"),
-    (QUICKSTART, "heads: random", "heads: 3", "topology.d2d.heads", "must be random, or one device"),
+    (QUICKSTART, "heads: random", "heads: 3", "topology.d2d.heads", "must be random, rotating, latency"),
     (QUICKSTART, "graph: mst", "graph: tree", "topology.d2d.graph", "must be mst, line, ring"),
     (QUICKSTART, "channel: physical", "channel: 5g", "channel", "'physical' or 'table', not '5g'"),
     (QUICKSTART, "channel: physical", "channel: {model: table}", "channel.links", "add {from: device, to: device"),

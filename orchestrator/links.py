@@ -10,8 +10,9 @@ from typing import Any
 from deploy.links.profiles import profile, profile_names
 from node.plan import Link, LinkKind
 from node.routing import Pair
-from orchestrator.channel import MODELS, ChannelModel, rate_bps
+from orchestrator.channel import MODELS, ChannelModel, Radio, rate_bps
 from orchestrator.link_table import read_link_table
+from orchestrator.propagation import fading_gain, shadowing_gain, shared
 from orchestrator.scenario import LinkRule, Scenario
 from orchestrator.topology import DEVICE_TIER, Network
 
@@ -66,8 +67,19 @@ class Links:
         fading = self.network.fading.get((src, dst), self.network.fading.get((dst, src)))
         if metres is None or fading is None:
             return {}
+        if self.scenario.channel.model == self.channel:
+            radio, fading = self._own(radio, kind, src, dst, fading)
         rate = rate_bps(self.model, radio, metres, fading)
         return {"rate_bps": rate, "delay_s": radio.delay_s, "power_w": radio.power_w}
+
+    def _own(self, radio: Radio, kind: LinkKind, src: str, dst: str, drawn: float) -> tuple[Radio, float]:
+        """Radio and gain beside path loss, with what the scenario says of propagation and spectrum."""
+        spec, seed = self.scenario.channel, self.scenario.seed
+        gain = drawn if spec.fading == "drawn" else fading_gain(seed, src, dst, spec.fading, spec.rician_k_db)
+        if spec.spectrum == "equal":
+            server = dst if self._upwards(src, dst) else src
+            radio = shared(radio, kind, len(self.network.members(server)))
+        return radio, gain * shadowing_gain(seed, src, dst, spec.shadowing_db)
 
     def _upwards(self, src: str, dst: str) -> bool:
         """Whether the sender is the one that has the radio of a device: also of two devices, the one that sends."""
@@ -90,6 +102,10 @@ def links_under(scenario: Scenario, network: Network, channel: str) -> Links:
     if channel != "table" and not network.fading:
         why = f"'{channel}' needs places, which only kind: drawn has; write model: table and channel.links"
         raise scenario.error("channel.model", why)
+    radio_keys = {"fading", "rician_k_db", "shadowing_db", "spectrum"} & spec.model_fields_set
+    if spec.model == "table" and radio_keys:
+        key = min(radio_keys)
+        raise scenario.error(f"channel.{key}", "a table has no radio; use model: physical, or remove the key")
     for i, rule in enumerate(rules, len(spec.links) - len(rules)):  # negative: of the table
         key = "channel.table" if i < 0 else f"channel.links[{i}]"
         for end, pattern in (("from", rule.from_), ("to", rule.to)):

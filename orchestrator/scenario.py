@@ -149,6 +149,12 @@ class ChannelSpec(Spec):
     uplink: RadioSpec = RadioSpec()
     downlink: RadioSpec = RadioSpec()
     d2d: RadioSpec = RadioSpec()
+    # Of `physical`. drawn: with the places, as published, mean power 2; the others have mean power 1.
+    fading: Literal["drawn", "none", "rayleigh", "rician"] = "drawn"
+    rician_k_db: float = 9.0  # of `rician`: power of the line of sight over that of all other paths
+    shadowing_db: NonNegative = 0.0  # standard deviation of log-normal shadowing
+    # own: each link has the bandwidth to itself; equal: the devices of an edge server divide it evenly.
+    spectrum: Literal["own", "equal"] = "own"
 
 
 class CirculationRule(Spec):

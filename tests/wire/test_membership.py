@@ -6,6 +6,8 @@ import asyncio
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hffm.v1 import control_pb2 as control
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1 import membership_pb2_grpc as rpc
@@ -199,3 +201,22 @@ def test_errors_of_protocol_are_not_retried():
         await asyncio.wait({cloud})
 
     asyncio.run(main())
+
+
+def test_health_and_reflection_tell_a_foreign_client_what_is_there(monkeypatch):
+    plan = star()
+
+    async def main() -> tuple[int, set[str]]:
+        async with federation(plan, monkeypatch) as running:
+            await running.until("ready")
+            async with grpc.aio.insecure_channel(plan.root.address or "") as channel:
+                check = health_pb2.HealthCheckRequest(service="hffm.v1.Exchange")
+                health = await health_pb2_grpc.HealthStub(channel).Check(check)
+                ask = reflection_pb2.ServerReflectionRequest(list_services="")
+                call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]))
+                services = {s.name async for answer in call for s in answer.list_services_response.service}
+            return health.status, services
+
+    status, services = asyncio.run(main())
+    assert status == health_pb2.HealthCheckResponse.SERVING
+    assert {f"hffm.v1.{name}" for name in ("Exchange", "Membership", "Control")} <= services

@@ -40,8 +40,7 @@ def refusal(plan: Plan, first: pb.ChildMessage) -> str:
                 iter([first]), metadata=identity("d0"), wait_for_ready=True
             )
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                async for _ in call:
-                    break
+                await anext(aiter(call))
         cloud.cancel()
         await asyncio.wait({cloud})
         assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -9,6 +9,7 @@ and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, round
     joined      role, parent, pid, host, version
     ready       samples {module: training samples}
     lost        child, reason                              a parent misses a child
+    regrouped   round, attempt, head, edges [[..]], uplink [..], reason     a parent names a head or other ways
     phase       phase, round, wall_s, cpu_s, energy_j, energy_source
                 (load, train, evaluate, aggregate, install, wait; energy of computing only)
     transfer    src, dst, link (d2d, uplink, downlink, backhaul), round,

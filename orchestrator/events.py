@@ -39,6 +39,16 @@ class Lost(Said):
     reason: str = ""
 
 
+class Regrouped(Said):
+    """A parent named a head, or other ways to it, after a device or a link was lost."""
+
+    round: Round
+    attempt: int
+    head: str
+    uplink: Names = ()  # devices without a link to the others, which report to the parent themselves
+    reason: str = ""
+
+
 class Phase(Said):
     """Computing of one node; the energy is of computing only."""
 
@@ -118,6 +128,7 @@ class Events:
     joined: list[Joined] = field(default_factory=list)
     ready: list[Ready] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
+    regrouped: list[Regrouped] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
@@ -134,6 +145,7 @@ _KINDS: dict[str, tuple[str, type[Said]]] = {
     "joined": ("joined", Joined),
     "ready": ("ready", Ready),
     "lost": ("lost", Lost),
+    "regrouped": ("regrouped", Regrouped),
     "phase": ("phases", Phase),
     "transfer": ("transfers", Transfer),
     "metric": ("metrics", Metric),

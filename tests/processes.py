@@ -23,15 +23,17 @@ from node.wire.channels import Channels
 from tests.federation import ArithmeticLearner, Federation, _watch
 
 _FORK = multiprocessing.get_context("fork")
-_SPAWN = multiprocessing.get_context("spawn")
+# Imports once for all tests and starts nothing, so that conductors can be forked from it.
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["tests.processes"])
 # What is done with a running federation and the process ids of its nodes; its result goes back to the test.
 Script = Callable[[Federation, dict[str, int]], Awaitable[Any]]
 
 
 def in_processes(plan: Plan, script: Script, learner: type = ArithmeticLearner) -> Any:
     """Starts all nodes, runs `script`, a function of a module, and ends whatever it left running."""
-    here, there = _SPAWN.Pipe()
-    conductor = _SPAWN.Process(target=_conductor, args=(plan, script, learner, there))
+    here, there = _SERVER.Pipe()
+    conductor = _SERVER.Process(target=_conductor, args=(plan, script, learner, there))
     conductor.start()
     there.close()
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, Manifest
+from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest
 
-from node.errors import PayloadRefused
+from node.errors import BusyError, PayloadRefused
 from node.payload import largest_size_bytes
-from node.plan import Module, Plan
+from node.plan import Cluster, Module, Plan, Relay
 
 _SHA256_BYTES = 32
 _LARGEST_WEIGHT = 2.0**53  # a float64 counts samples exactly up to here
@@ -41,6 +41,26 @@ def check_manifest(
     if strangers:
         raise PayloadRefused(f"module '{module.name}': '{strangers[0]}' is not below '{manifest.sender}'")
     return module
+
+
+def check_peer(plan: Plan, cluster: Cluster, attempt: int, me: str, manifest: Manifest, peer: str) -> Module:
+    """The same for what comes device to device, along the tree of the cluster as it stands in this attempt."""
+    if manifest.attempt > attempt:
+        raise BusyError(f"'{me}' has not heard yet of attempt {manifest.attempt} at round {manifest.round}")
+    if manifest.attempt < attempt:
+        raise PayloadRefused(f"attempt {manifest.attempt} at round {manifest.round} is over: {attempt} is on")
+    sender = manifest.sender
+    if manifest.purpose == PURPOSE_AGGREGATE:
+        if peer != cluster.toward_head.get(me) or sender != cluster.head:
+            raise PayloadRefused(f"'{peer}' does not hand down aggregates to '{me}'")
+        return check_manifest(plan, manifest, cluster.members)
+    if manifest.purpose != PURPOSE_UPDATE or peer not in cluster.children(me):
+        raise PayloadRefused(f"'{peer}' has nothing to push to '{me}' in the plan")
+    module = plan.module(manifest.module)
+    summed = module is not None and cluster.relays(module) is Relay.AGGREGATE
+    if sender != peer and (summed or sender not in cluster.subtree(peer)):
+        raise PayloadRefused(f"'{peer}' may not push as '{sender}'")
+    return check_manifest(plan, manifest, cluster.subtree(sender) if summed else [sender], trailed=summed)
 
 
 def _check_size(plan: Plan, module: Module, manifest: Manifest) -> None:

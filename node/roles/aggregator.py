@@ -18,6 +18,8 @@ from node.payload import Payload, Values
 from node.plan import Module, Plan
 from node.roles.admission import check_manifest
 from node.roles.member import Held, Member
+from node.roles.regrouping import Regrouping
+from node.waiting import Change
 from node.wire.family import Family
 from node.wire.intake import Key, Partial, key_of
 from node.wire.transfer import Outgoing
@@ -35,6 +37,12 @@ class Aggregator(Member):
         self._collecting = False
         self._snapshots: list[Outgoing] = []
         # What the children hold, as far as this node has told them: module -> digest.
+        self._arrived = Change()
+        cluster = next((c for c in plan.clusters if c.parent == node_id), None)
+        self._regrouping = Regrouping(plan, cluster, family, log) if cluster else None
+        if self._regrouping is not None:
+            family.on_session_ended = self._regrouping.hear_session_ended
+            family.on_trouble = self._regrouping.hear_trouble
         self._announced = {name: held.payload.sha256 for name, held in self.held.items()}
 
     def statuses(self) -> list[pb.NodeStatus]:
@@ -95,9 +103,7 @@ class Aggregator(Member):
         started, clock = time.time(), time.monotonic()
         self._sums, self._open_round = {}, last
         try:
-            missing = await self.family.command(
-                pb.Run(first_round=first, count=count), f"round {last}", count * self.plan.limits.round_s
-            )
+            missing = await self._children_run(first, count)
         finally:
             self._open_round = None
         self.phase = "aggregating"
@@ -114,6 +120,32 @@ class Aggregator(Member):
             wall_s=time.monotonic() - clock,
             missing=[f"{child}: {why}" for child, why in missing.items()],
         )
+
+    async def _children_run(self, first: int, count: int) -> dict[str, str]:
+        """Rounds of the children; their cluster may have to begin an exchange anew on the way."""
+        command, limit_s = pb.Run(first_round=first, count=count), count * self.plan.limits.round_s
+        what, deadline = f"round {first + count - 1}", time.monotonic() + limit_s
+        if self._regrouping is None:
+            return await self.family.command(command, what, limit_s)
+        before = self._regrouping.attempt
+        self._regrouping.begin(first + count - 1)
+        try:
+            missing = await self.family.command(command, what, limit_s)
+            if self._regrouping.attempt > before:
+                await self._cluster_delivered(first + count - 1, deadline)
+            return missing
+        finally:
+            self._regrouping.end()
+
+    async def _cluster_delivered(self, round_index: int, deadline: float) -> None:
+        """Waits for the updates of a new head, which had done its part in the round when it became one."""
+        assert self._regrouping is not None
+        due = [m.name for m in self.plan.modules if m.over_d2d and m.due(self.node.tier, round_index)]
+        while due and time.monotonic() < deadline:
+            head = self._regrouping.at(round_index).head
+            if all(Key(round_index, name, head, PURPOSE_UPDATE) in self._taken for name in due):
+                return
+            await self._arrived.wait(min(1.0, deadline - time.monotonic()))
 
     def _close(self, module: Module, total: RunningSum, round_index: int) -> None:
         update = total.mean()
@@ -148,7 +180,7 @@ class Aggregator(Member):
             raise PayloadRefused(f"'{peer}' may push updates and snapshots here, nothing else")
         if manifest.sender != peer:
             raise PayloadRefused(f"'{peer}' may not push as '{manifest.sender}'")
-        module = check_manifest(self.plan, manifest, self._entitled(peer))
+        module = check_manifest(self.plan, manifest, self._entitled(peer, manifest.round))
         if not manifest.size_bytes:
             raise PayloadRefused(f"module '{module.name}': an empty update: send none instead")
         if key_of(manifest) in self._taken:
@@ -171,11 +203,12 @@ class Aggregator(Member):
             raise PayloadRefused(f"'{manifest.sender}' is not below '{peer}'")
         return check_manifest(self.plan, manifest, [d.id for d in self.plan.devices])
 
-    def _entitled(self, peer: str) -> list[str]:
+    def _entitled(self, peer: str, round_index: int) -> list[str]:
         """Devices whose training may be in an update that this child pushes."""
-        cluster = self.plan.cluster_of(peer)
-        if cluster is not None and cluster.head == peer:
-            return cluster.subtree(peer)
+        if self._regrouping is not None:
+            cluster = self._regrouping.at(round_index)
+            if cluster.head == peer:
+                return cluster.members
         return self.plan.subtree(peer)
 
     def taken(self, key: Key) -> bool:
@@ -192,3 +225,4 @@ class Aggregator(Member):
         total = self._sums.setdefault(manifest.module, RunningSum(self.modules[manifest.module].size))
         total.add(Update(values, manifest.weight, tuple(manifest.contributors)))
         self._taken.add(key_of(manifest))
+        self._arrived.happened()

@@ -153,7 +153,8 @@ class Device(Member):
             near = [m.name for m in self.plan.modules if m.due(CLUSTER_TIER, round_index)]
             if near:
                 await self.neighbour.circulate(round_index, near, hand_up={m.name for m in upward})
-        mine = [m.name for m in upward if self.neighbour is None or not m.over_d2d or self.neighbour.is_head]
+        reports = self.neighbour is None or self.neighbour.reports(round_index)
+        mine = [m.name for m in upward if reports or not m.over_d2d]
         held = [self.held[name] for name in mine if self.held[name].weight > 0]
         try:
             updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in held]

@@ -55,9 +55,14 @@ class Inbox:
         windows = [one for one in self._opened.values() if isinstance(one, Window)]
         return max((one.most_kept_bytes for one in windows), default=0)
 
-    def forget_before(self, round_index: int) -> None:
-        self._opened = {k: one for k, one in self._opened.items() if k.round >= round_index}
-        self._whole = {k: one for k, one in self._whole.items() if k.round >= round_index}
+    def settle(self, round_index: int, attempt: int) -> None:
+        """What came for this round, or an earlier attempt at it, is no longer needed; that it came stays known."""
+
+        def open_still(key: Key) -> bool:
+            return key.round > round_index or (key.round == round_index and key.attempt > attempt)
+
+        self._opened = {k: one for k, one in self._opened.items() if open_still(k)}
+        self._whole = {k: one for k, one in self._whole.items() if open_still(k)}
         self._taken = {k for k in self._taken if k.round >= round_index}
 
 

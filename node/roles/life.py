@@ -92,6 +92,7 @@ async def _live_as_device(plan: Plan, node_id: str, log: NodeLog) -> None:
     log.add_sink(session.hear_event)
     server = None
     if node.neighbour is not None:
+        session.on_regroup, node.neighbour.say_trouble = node.neighbour.regroup, session.trouble
         server = await serve(_address(plan, node_id), {"Exchange": _exchange(node, node.neighbour)})
     _say_joined(plan, node_id, log)
     try:

@@ -12,7 +12,7 @@ from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest, Purpose
 
 from node.aggregation import Update
-from node.errors import PayloadRefused, ProtocolError
+from node.errors import HffmError, PayloadRefused, ProtocolError
 from node.log import NodeLog
 from node.meter import Meter
 from node.model.schema import initial_module
@@ -62,6 +62,7 @@ class Member:
         self.pacers = Pacers.for_backend(links, plan.links_backend)
         self.channels = Channels()
         self.transfers = Transfers(node_id, self.channels, self.pacers, plan.limits.stall_s)
+        self.failed_peer = ""  # the last one that could not be reached
         self.phase = "joining"
         self.round = -1
 
@@ -117,7 +118,11 @@ class Member:
         if not padded:
             return
         started = time.time() - waited_s
-        seconds = await self.transfers.push(peer, address, padded)
+        try:
+            seconds = await self.transfers.push(peer, address, padded)
+        except HffmError:
+            self.failed_peer = peer
+            raise
         first = padded[0].manifest
         self.log_transfer(
             self.node.id,
@@ -137,7 +142,11 @@ class Member:
         address = self.plan.node(peer).address
         if address is None:
             raise ProtocolError(f"'{peer}' has no address in the plan: nothing can be sent to it")
-        job = await self.transfers.stream(peer, address, makers)
+        try:
+            job = await self.transfers.stream(peer, address, makers)
+        except HffmError:
+            self.failed_peer = peer
+            raise
         seconds = time.monotonic() - job.started
         first = job.manifests[0]
         self.log_transfer(

@@ -50,6 +50,10 @@ class Family(rpc.MembershipServicer):
         self.children = {c: Child(c) for c in plan.children(node)}
         self._number = 0
         self._changed = Change()
+        self._standing: pb.ParentMessage | None = None  # said again on each new session
+        # Set by the role: what it does about a session that ended, and about a child's trouble with its peers.
+        self.on_session_ended: Callable[[str], None] = lambda child: None
+        self.on_trouble: Callable[[str, pb.Trouble], None] = lambda child, trouble: None
 
     # -- what the role asks for ---------------------------------------------------------------------------
 
@@ -70,6 +74,13 @@ class Family(rpc.MembershipServicer):
                 child.pending.append(message)
                 child.outbox.put_nowait(message)
         return await self._until(lambda c: c.done >= number, deadline_s, f"{what} not done")
+
+    def tell_all(self, message: pb.ParentMessage) -> None:
+        """Says this to all children, now and on each new session, in the place of what was told before."""
+        self._standing = message
+        for child in self.children.values():
+            if not child.gone:
+                child.outbox.put_nowait(message)
 
     def samples(self) -> dict[str, int]:
         """Training samples behind each module in the whole subtree."""
@@ -128,6 +139,7 @@ class Family(rpc.MembershipServicer):
             if child is not None and child.connection == connection:
                 child.connected = False
                 self._changed.happened()
+                self.on_session_ended(child.id)
 
     def _admit(self, first: pb.ChildMessage | None) -> Child:
         if first is None or first.WhichOneof("body") != "hello":
@@ -154,6 +166,8 @@ class Family(rpc.MembershipServicer):
         self, child: Child, messages: AsyncIterator[pb.ChildMessage], context: Context
     ) -> None:
         await context.write(pb.ParentMessage(welcome=pb.Welcome(lease_s=self._plan.limits.lease_s)))
+        if self._standing is not None:
+            child.outbox.put_nowait(self._standing)
         for pending in child.pending:  # lost with the connection, perhaps
             child.outbox.put_nowait(pending)
         outbox = child.outbox
@@ -184,6 +198,8 @@ class Family(rpc.MembershipServicer):
         elif body == "events":
             for event in message.events.events:
                 self._relay_event(event)
+        elif body == "trouble":
+            self.on_trouble(child.id, message.trouble)
         elif body == "failed":
             failed = message.failed
             child.error = error_named(failed.error, f"'{child.id}': {failed.message}")

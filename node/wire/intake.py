@@ -28,10 +28,12 @@ class Key(NamedTuple):
     sender: str
     purpose: int
     attempt: int = 0
+    step: int = 0
 
 
 def key_of(manifest: Manifest) -> Key:
-    return Key(manifest.round, manifest.module, manifest.sender, manifest.purpose, manifest.attempt)
+    m = manifest
+    return Key(m.round, m.module, m.sender, m.purpose, m.attempt, m.step)
 
 
 class Landing(Protocol):

@@ -53,6 +53,7 @@ class ParentSession:
         self._wake = asyncio.Event()
         self._all_said = asyncio.Event()
         self._reports: list[pb.ChildMessage] = []
+        self.on_regroup: Callable[[pb.Regroup], None] = lambda regroup: None  # set by a device of a cluster
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
 
     # -- what the role says and hears ---------------------------------------------------------------------
@@ -72,6 +73,9 @@ class ParentSession:
     def done(self, number: int) -> None:
         self._done = number
         self._report(pb.ChildMessage(done=pb.Done(number=number)))
+
+    def trouble(self, trouble: pb.Trouble) -> None:
+        self._report(pb.ChildMessage(trouble=trouble))
 
     def failed(self, error: HffmError) -> None:
         name = type(error).__name__
@@ -147,6 +151,8 @@ class ParentSession:
                 self._welcomed = True
             elif body == "stop":
                 self.stopped.set()
+            elif body == "regroup":
+                self.on_regroup(message.regroup)
             elif body in ("run", "install", "collect"):
                 self._obey(message.number, getattr(message, body))
 

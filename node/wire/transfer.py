@@ -13,7 +13,7 @@ from hffm.v1 import exchange_pb2 as pb
 from hffm.v1 import exchange_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
-from node.errors import PayloadCorrupt, ProtocolError, TransferStalled, UnreachableError
+from node.errors import BusyError, PayloadCorrupt, ProtocolError, TransferStalled, UnreachableError
 from node.payload import Payload, Values, largest_size_bytes
 from node.plan import Module
 from node.wire.channels import Channels
@@ -82,11 +82,16 @@ class Transfers:
                 await self._watch(job, job.attempt(stub, identity(self._node), resume=not first), target)
                 return
             except grpc.aio.AioRpcError as error:
-                if not is_broken_connection(error):
-                    raise to_error(error, target) from error
+                refusal = to_error(error, target)
+                # A receiver that is not there yet will be: it is asked again, for as long as a stall may take.
+                early = isinstance(refusal, BusyError)
+                if not (early or is_broken_connection(error)):
+                    raise refusal from error
                 if job.moved_bytes > before:
                     moved_at, pause_s = time.monotonic(), _FIRST_PAUSE_S
                 if time.monotonic() - moved_at > self._stall_s:
+                    if early:
+                        raise refusal from error
                     why = f"no answer for {self._stall_s:g} s ({error.details()}): is it running?"
                     raise UnreachableError(f"{target}: {why}") from error
             first = False

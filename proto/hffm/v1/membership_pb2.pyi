@@ -7,29 +7,32 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ChildMessage(_message.Message):
-    __slots__ = ("hello", "ready", "heartbeat", "done", "events", "failed")
+    __slots__ = ("hello", "ready", "heartbeat", "done", "events", "failed", "trouble")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     ready: Ready
     heartbeat: Heartbeat
     done: Done
     events: EventBatch
     failed: Failed
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., events: _Optional[_Union[EventBatch, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
+    trouble: Trouble
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., events: _Optional[_Union[EventBatch, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., trouble: _Optional[_Union[Trouble, _Mapping]] = ...) -> None: ...
 
 class ParentMessage(_message.Message):
-    __slots__ = ("welcome", "run", "install", "heartbeat", "collect", "stop", "number")
+    __slots__ = ("welcome", "run", "install", "heartbeat", "collect", "stop", "regroup", "number")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     INSTALL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     COLLECT_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    REGROUP_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     run: Run
@@ -37,8 +40,9 @@ class ParentMessage(_message.Message):
     heartbeat: Heartbeat
     collect: Collect
     stop: Stop
+    regroup: Regroup
     number: int
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., install: _Optional[_Union[Install, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., collect: _Optional[_Union[Collect, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., install: _Optional[_Union[Install, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., collect: _Optional[_Union[Collect, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., regroup: _Optional[_Union[Regroup, _Mapping]] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("run_id", "node", "role", "plan_sha256", "version")
@@ -157,6 +161,30 @@ class Failed(_message.Message):
     error: str
     message: str
     def __init__(self, error: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Trouble(_message.Message):
+    __slots__ = ("round", "attempt", "peer", "message")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    attempt: int
+    peer: str
+    message: str
+    def __init__(self, round: _Optional[int] = ..., attempt: _Optional[int] = ..., peer: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Regroup(_message.Message):
+    __slots__ = ("attempt", "head", "edges", "again")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    attempt: int
+    head: str
+    edges: _containers.RepeatedScalarFieldContainer[str]
+    again: bool
+    def __init__(self, attempt: _Optional[int] = ..., head: _Optional[str] = ..., edges: _Optional[_Iterable[str]] = ..., again: bool = ...) -> None: ...
 
 class Stop(_message.Message):
     __slots__ = ("reason",)

@@ -14,7 +14,7 @@ app = typer.Typer(
     help="Hierarchical federated foundation models on real nodes: plan, price, run and compare topologies.",
     no_args_is_help=True,
     add_completion=False,
-    epilog="Exit codes: 0 done; 2 wrong usage; 10 to 13 scenario, plan, data or model; 130 interrupted.",
+    epilog="Exit codes: 0 done; 2 wrong usage; the others, one per kind of error, are in docs/errors.md.",
     pretty_exceptions_enable=False,  # what a user did wrong is one line, and the rest is a bug with its traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -14,10 +14,24 @@ from node.errors import TABLE
 ROOT = Path(__file__).parent.parent
 # Ground floor first; within node, what may import what is the order of this list.
 FLOORS = ["hffm", "node", "deploy", "orchestrator"]
-NODE_ROOMS = [
-    *("errors", "randomness", "waiting", "log", "plan", "gate", "routing", "payload", "meter", "aggregation"),
-    *("model", "learning", "wire", "roles", "__main__"),
-]
+ROOMS = {
+    "node": [
+        *(
+            "errors",
+            "randomness",
+            "waiting",
+            "log",
+            "plan",
+            "gate",
+            "routing",
+            "payload",
+            "meter",
+            "aggregation",
+        ),
+        *("model", "learning", "wire", "roles", "__main__"),
+    ],
+    "orchestrator": ["cost", "record", "plans", "run", "report", "commands", "cli"],
+}
 
 
 def python_files(package: str) -> list[Path]:
@@ -42,17 +56,18 @@ def test_imports_only_go_down(package):
         assert not climbing, f"{path.relative_to(ROOT)} imports {climbing}"
 
 
-def test_rooms_of_a_node_only_import_rooms_below():
-    for path in python_files("node"):
-        room = path.relative_to(ROOT / "node").parts[0].removesuffix(".py")
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_only_import_rooms_below(package):
+    rooms = ROOMS[package]
+    for path in python_files(package):
+        room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
         if room == "__init__":
             continue
-        assert room in NODE_ROOMS, f"{path}: a new room: say in this test where it stands"
+        assert room in rooms, f"{path}: a new room: say in this test where it stands"
         for name in imports(path):
             parts = name.split(".")
-            if parts[0] == "node" and len(parts) > 1 and parts[1] in NODE_ROOMS:
-                below = NODE_ROOMS.index(parts[1]) <= NODE_ROOMS.index(room)
-                assert below or parts[1] == "__version__", f"{path.relative_to(ROOT)} imports {name}"
+            if parts[0] == package and len(parts) > 1 and parts[1] in rooms:
+                assert rooms.index(parts[1]) <= rooms.index(room), f"{path.relative_to(ROOT)} imports {name}"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +76,7 @@ def test_rooms_of_a_node_only_import_rooms_below():
         ("grpc", ["node/wire"]),
         ("torch", ["node/model", "node/learning", "deploy/launch/nursery.py"]),
         ("transformers", ["node/model", "node/learning"]),
-        ("subprocess", ["deploy", "orchestrator/standing.py"]),
+        ("subprocess", ["deploy", "orchestrator/run/standing.py"]),
     ],
 )
 def test_foreign_worlds_stay_in_one_package(library, allowed):

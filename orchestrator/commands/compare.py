@@ -30,9 +30,9 @@ def compare(
     """Run each method of a scenario on the same data, seed and initial modules; then print one table."""
     from orchestrator.commands.guest import hand_over
     from orchestrator.commands.results import show_results, write_reports
-    from orchestrator.guests import inside
-    from orchestrator.reading import load_scenario
-    from orchestrator.running import Settings, run_methods
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run.guests import inside
+    from orchestrator.run.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
     hand_over(context, loaded, links, out, loaded.name)

@@ -24,8 +24,8 @@ def cost(
     ] = False,
 ) -> None:
     """Price one round of every method of a scenario, under every channel model. Starts nothing."""
-    from orchestrator.cost_table import cost_rows, text_table, ways_table
-    from orchestrator.reading import load_scenario
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.report.cost_table import cost_rows, text_table, ways_table
 
     loaded = load_scenario(scenario)
     rows = cost_rows(loaded)
@@ -39,4 +39,6 @@ def cost(
     if any("way" in row for row in rows):
         typer.echo()
         headers, lines = ways_table(rows)
-        show_table("The same, by what relays do with what passes through them", headers, lines, numbers_from=1)
+        show_table(
+            "The same, by what relays do with what passes through them", headers, lines, numbers_from=1
+        )

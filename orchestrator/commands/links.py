@@ -40,8 +40,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the lines that `tc -batch` takes on each node, for any deployment. Runs nothing."""
-    from orchestrator.reading import load_scenario
-    from orchestrator.shaping import lines_of
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run.shaping import lines_of
 
     found = lines_of(load_scenario(scenario), method, links.value if links else None, interface, addresses)
     chosen = found.nodes if node is None else {found.plan.node(node).id: found.nodes[node]}
@@ -58,8 +58,8 @@ def apply(
 ) -> None:
     """Make a network namespace per node with shaped links, for any programs, and leave it in place (root)."""
     from deploy.links.netns import Network
-    from orchestrator.reading import load_scenario
-    from orchestrator.shaping import plan_for_namespaces
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run.shaping import plan_for_namespaces
 
     plan = plan_for_namespaces(load_scenario(scenario), method, links.value if links else None)
     network = Network.create(plan, stays=True)
@@ -80,8 +80,8 @@ def clear(
     as_json: AsJson = False,
 ) -> None:
     """Remove the networks of `links apply` and of runs that crashed. Those in use stay."""
-    from orchestrator.reading import load_scenario
-    from orchestrator.shaping import clear_networks
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run.shaping import clear_networks
 
     name = None if scenario is None else load_scenario(scenario).name
     removed, kept = clear_networks(name)
@@ -101,6 +101,7 @@ def _whose(entry: dict[str, Any]) -> str:
 
 
 def check(
+    context: typer.Context,
     scenario: ScenarioFile,
     method: MethodName = None,
     links: Links = None,
@@ -109,12 +110,15 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Send a test payload over every link and compare what it measures with the model."""
-    from orchestrator.check_table import summary_line, table
-    from orchestrator.checking import check as send
-    from orchestrator.reading import load_scenario
-    from orchestrator.shaping import plan_for_check
+    from orchestrator.commands.guest import hand_over_printing
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.report.check_table import summary_line, table
+    from orchestrator.run.checking import check as send
+    from orchestrator.run.shaping import plan_for_check
 
-    plan = plan_for_check(load_scenario(scenario), method, links.value if links else None)
+    loaded = load_scenario(scenario)
+    hand_over_printing(context, loaded, links)
+    plan = plan_for_check(loaded, method, links.value if links else None)
     rows = [sample.row(plan) for sample in asyncio.run(send(plan, size, concurrent=concurrent, say=_say))]
     if as_json:
         head = {"scenario": plan.scenario, "method": plan.method, "links": plan.links_backend}
@@ -144,9 +148,9 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Record the rates that real links measure, as a link table that scenarios can use."""
-    from orchestrator.link_table import table_text
-    from orchestrator.measuring import measured_now, measured_rows, write
-    from orchestrator.reading import load_scenario
+    from orchestrator.plans.link_table import table_text
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run.measuring import measured_now, measured_rows, write
 
     if (scenario is None) == (run is None):
         raise typer.BadParameter("give a SCENARIO, whose links are tried now, or a run folder with --run")

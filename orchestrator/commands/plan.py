@@ -47,9 +47,9 @@ def plan(
 ) -> None:
     """Resolve a scenario: nodes, links with modelled rates, routes, heads, what is averaged where and when."""
     from node.plan import dump_plan
-    from orchestrator.plan_text import sections
-    from orchestrator.reading import load_scenario
-    from orchestrator.resolve import resolve
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.plans.resolve import resolve
+    from orchestrator.report.plan_text import sections
 
     loaded = load_scenario(scenario)
     resolved = resolve(loaded, method or loaded.methods[-1], channel.value if channel else None)
@@ -61,7 +61,7 @@ def plan(
                 f"{out}: cannot write the plan: {error.strerror}; choose another --out"
             ) from error
     if png is not None:
-        from orchestrator.draw import save_drawing
+        from orchestrator.report.draw import save_drawing
 
         save_drawing(resolved, png)
     if as_json:

@@ -26,8 +26,8 @@ def report(
 ) -> None:
     """Print the table of run folders again, and write one self-contained HTML page and PNGs."""
     from orchestrator.commands.results import show_results
-    from orchestrator.report import write_report
-    from orchestrator.runs import load_run, run_folders
+    from orchestrator.record.runs import load_run, run_folders
+    from orchestrator.report.page import write_report
 
     loaded = [load_run(folder) for given in runs for folder in run_folders(given)]
     target = out or (runs[0] if len(runs) == 1 else Path())

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import typer
 
-from orchestrator.summary import Summary
+from orchestrator.record.summary import Summary
 
 
 def write_reports(folder: Path) -> None:
     """A page for each run, and one that compares them when there are several."""
-    from orchestrator.report import write_report
-    from orchestrator.runs import load_run, run_folders
+    from orchestrator.record.runs import load_run, run_folders
+    from orchestrator.report.page import write_report
 
     runs = [load_run(each) for each in run_folders(folder)]
     for run in runs:
@@ -27,11 +27,11 @@ def write_reports(folder: Path) -> None:
 def show_results(summaries: Sequence[Summary], folder: Path | None, as_json: bool) -> None:
     """The comparison on standard output; where the run folder is, on standard error."""
     if as_json:
-        from orchestrator.table import rows
+        from orchestrator.report.table import rows
 
         typer.echo(json.dumps({"rows": rows(summaries)}, indent=1))
     else:
-        from orchestrator.show import show_comparison
+        from orchestrator.report.show import show_comparison
 
         show_comparison(summaries)
     if folder is not None:

@@ -32,9 +32,9 @@ def run(
     """Start the nodes, run the rounds, stop everything, write the run folder and print the table."""
     from orchestrator.commands.guest import hand_over
     from orchestrator.commands.results import show_results, write_reports
-    from orchestrator.guests import inside
-    from orchestrator.reading import load_scenario
-    from orchestrator.running import Settings, run_methods
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run.guests import inside
+    from orchestrator.run.running import Settings, run_methods
 
     loaded = load_scenario(scenario)
     hand_over(context, loaded, links, out, f"{loaded.name}-{method or loaded.methods[-1]}")

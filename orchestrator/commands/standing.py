@@ -46,10 +46,10 @@ def up(
     links: Links = None,
 ) -> None:
     """Start the nodes of one method and keep them; returns when all are ready."""
-    from orchestrator import standing
-    from orchestrator.progress import progress_for
-    from orchestrator.reading import load_scenario
-    from orchestrator.running import Settings, choice_of, default_folder, open_record, plan_run
+    from orchestrator.plans.reading import load_scenario
+    from orchestrator.run import standing
+    from orchestrator.run.progress import progress_for
+    from orchestrator.run.running import Settings, choice_of, default_folder, open_record, plan_run
 
     loaded = load_scenario(scenario)
     settings = Settings(None, links.value if links else None, launcher.value if launcher else None)
@@ -72,8 +72,8 @@ def start(
     detach: Annotated[bool, typer.Option(help="Return at once instead of following the rounds.")] = False,
 ) -> None:
     """Start COUNT rounds, and follow them."""
-    from orchestrator import standing
-    from orchestrator.progress import progress_for
+    from orchestrator.run import standing
+    from orchestrator.run.progress import progress_for
 
     _, plan = standing.find(run)
     first = asyncio.run(standing.start_rounds(plan, count))
@@ -88,7 +88,7 @@ def start(
 
 def status(run: RunFolder = None, as_json: AsJson = False) -> None:
     """Each node's role, parent, round, phase, last heartbeat and module versions."""
-    from orchestrator import standing
+    from orchestrator.run import standing
 
     folder, plan = standing.find(run)
 
@@ -146,10 +146,10 @@ def down(
 ) -> None:
     """Fetch events and modules, stop every node, write the summary and print the table."""
     from node.errors import HffmError, Interrupted
-    from orchestrator import standing
     from orchestrator.commands.results import show_results, write_reports
-    from orchestrator.record import RunRecord
-    from orchestrator.running import finish
+    from orchestrator.record.folder import RunRecord
+    from orchestrator.run import standing
+    from orchestrator.run.running import finish
 
     folder, plan = standing.find(run)
     failure: HffmError | None = None

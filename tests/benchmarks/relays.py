@@ -21,9 +21,9 @@ import numpy as np
 from node.learning.learner import Trained
 from node.payload import Values
 from node.plan import Cluster, Plan, Relay
-from orchestrator.reading import load_scenario
-from orchestrator.relaying import away_s, hop, towards_s
-from orchestrator.resolve import resolve
+from orchestrator.cost.relaying import away_s, hop, towards_s
+from orchestrator.plans.reading import load_scenario
+from orchestrator.plans.resolve import resolve
 from tests.federation import ArithmeticLearner, Federation, make_plan, module
 from tests.processes import in_processes
 

@@ -10,7 +10,7 @@ import pytest
 from deploy.links import capabilities
 from deploy.links.capabilities import NEEDS, Capabilities, Check, probe
 from node.errors import LinksError
-from orchestrator.backends import choose
+from orchestrator.run.backends import choose
 
 
 def machine(*missing: str) -> Capabilities:

@@ -13,7 +13,7 @@ import yaml
 from deploy.links import leftovers
 from deploy.links.commands import run
 from orchestrator import cli
-from orchestrator.resolve import resolve
+from orchestrator.plans.resolve import resolve
 from tests.deploy.machine import needs
 from tests.orchestrator.scenarios import SHIPPED, TASKS, scenario, table
 
@@ -51,7 +51,7 @@ def test_show_prints_and_runs_nothing(hffm: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def scenario_of(path: str) -> Any:
-    from orchestrator.reading import load_scenario
+    from orchestrator.plans.reading import load_scenario
 
     return load_scenario(Path(path))
 

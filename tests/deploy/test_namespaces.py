@@ -21,7 +21,7 @@ from deploy.links.netns import Network
 from node.errors import LinksError
 from node.plan import Link, LinkKind, Plan, dump_plan
 from node.wire.operator import Operator
-from orchestrator.checking import check
+from orchestrator.run.checking import check
 from tests.deploy.machine import needs
 from tests.federation import make_plan, module
 

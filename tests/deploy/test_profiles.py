@@ -10,7 +10,7 @@ import pytest
 from deploy.links.profiles import profile, profile_names
 from node.errors import ScenarioError
 from node.plan import LinkKind, Plan
-from orchestrator.resolve import resolve
+from orchestrator.plans.resolve import resolve
 from tests.orchestrator.scenarios import scenario
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "profiles"

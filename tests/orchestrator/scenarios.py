@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.reading import load_scenario
-from orchestrator.scenario import Scenario
+from orchestrator.plans.reading import load_scenario
+from orchestrator.plans.scenario import Scenario
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "scenarios"
 TASKS = [{"name": "gqa", "source": "builtin:gqa"}]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.plan import LinkKind
-from orchestrator.channel import MODELS, PHYSICAL, PUBLISHED, path_gain, rate_bps
+from orchestrator.plans.channel import MODELS, PHYSICAL, PUBLISHED, path_gain, rate_bps
 
 
 def test_the_published_formula_in_its_own_units() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from node.plan import dump_plan, load_plan
 from orchestrator import cli
-from orchestrator.resolve import resolve
+from orchestrator.plans.resolve import resolve
 from tests.orchestrator.scenarios import SHIPPED, shipped
 
 QUICKSTART, STUDY, TREE = (str(SHIPPED / f"{n}.yaml") for n in ("quickstart", "case-study", "three-tiers"))

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.plan import Cluster, Plan, Relay
-from orchestrator.cost import AS_BUILT, PUBLISHED, price, printed_energy, printed_latency
-from orchestrator.cost_table import cost_rows, text_table, ways_table
-from orchestrator.relaying import Hop, away_s, crossings, towards_s
-from orchestrator.resolve import resolve
+from orchestrator.cost.pricing import AS_BUILT, PUBLISHED, price, printed_energy, printed_latency
+from orchestrator.cost.relaying import Hop, away_s, crossings, towards_s
+from orchestrator.plans.resolve import resolve
+from orchestrator.report.cost_table import cost_rows, text_table, ways_table
 from tests.orchestrator.scenarios import scenario, shipped, table
 
 ANY_FOLDER = settings(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from node.plan import Cluster, Link, LinkKind, Relay
 from node.routing import Pair, metropolis_weights, tree_towards
-from orchestrator.cost import price
-from orchestrator.gossip import contraction, gossip_over, iterations_for
-from orchestrator.heads import Pricing, best_tree
-from orchestrator.phases import phases
-from orchestrator.resolve import resolve
+from orchestrator.cost.gossip import contraction, gossip_over, iterations_for
+from orchestrator.cost.heads import Pricing, best_tree
+from orchestrator.cost.phases import phases
+from orchestrator.cost.pricing import price
+from orchestrator.plans.resolve import resolve
 from tests.orchestrator.test_cost import ANY_FOLDER, drawn
 from tests.test_routing import Graph, connected_graphs, nodes_of
 

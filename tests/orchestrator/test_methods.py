@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.methods import parse_method, periods
+from orchestrator.plans.methods import parse_method, periods
 
 TWO, THREE = ("cloud", "edge"), ("cloud", "region", "edge")
 

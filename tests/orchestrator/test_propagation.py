@@ -10,8 +10,8 @@ import pytest
 
 from node.errors import ScenarioError
 from node.plan import LinkKind, Plan
-from orchestrator.propagation import Fading, fading_gain, shadowing_gain
-from orchestrator.resolve import resolve
+from orchestrator.plans.propagation import Fading, fading_gain, shadowing_gain
+from orchestrator.plans.resolve import resolve
 from tests.orchestrator.scenarios import scenario, table
 
 TOPOLOGY = {"kind": "drawn", "edge_servers": 2, "devices_per_cluster": 4, "area_m": 2000}

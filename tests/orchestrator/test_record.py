@@ -12,10 +12,10 @@ import pytest
 
 from node.errors import RunFolderError
 from node.plan import Plan
-from orchestrator.cost import price
-from orchestrator.record import RunRecord
-from orchestrator.runs import load_run
-from orchestrator.summary import Published, Summary
+from orchestrator.cost.pricing import price
+from orchestrator.record.folder import RunRecord
+from orchestrator.record.runs import load_run
+from orchestrator.record.summary import Published, Summary
 from tests.orchestrator.streams import Stream, link, module, plan
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from node.errors import RunFolderError
 from node.plan import Cluster, Plan
-from orchestrator.cost import price
-from orchestrator.figures import spread
-from orchestrator.palette import strokes
-from orchestrator.record import RunRecord
-from orchestrator.report import write_report
-from orchestrator.runs import Run, load_run
+from orchestrator.cost.pricing import price
+from orchestrator.record.folder import RunRecord
+from orchestrator.record.runs import Run, load_run
+from orchestrator.report.figures import spread
+from orchestrator.report.page import write_report
+from orchestrator.report.palette import strokes
 from tests.orchestrator.streams import Stream, link, module, plan
 
 EVIL = "</style></title><script>alert('$x^{')</script>"

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from node.plan import Cluster, LinkKind, Plan, Relay
-from orchestrator.cost import Rules, price
-from orchestrator.critical_path import is_priced, own_rounds, period
-from orchestrator.events import Transfer, read_events
-from orchestrator.resolve import resolve
-from orchestrator.summary import Summary, summarize
+from orchestrator.cost.pricing import Rules, price
+from orchestrator.plans.resolve import resolve
+from orchestrator.record.critical_path import is_priced, own_rounds, period
+from orchestrator.record.events import Transfer, read_events
+from orchestrator.record.summary import Summary, summarize
 from tests.orchestrator.scenarios import shipped
 from tests.orchestrator.streams import Event, Stream, link, module, plan
 

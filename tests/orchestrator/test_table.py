@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cost import price
-from orchestrator.labels import labels
-from orchestrator.notes import footnotes, headline
-from orchestrator.resolve import resolve
-from orchestrator.show import comparison, show_comparison
-from orchestrator.summary import Published, Summary, summarize
-from orchestrator.table import rows
+from orchestrator.cost.pricing import price
+from orchestrator.plans.resolve import resolve
+from orchestrator.record.summary import Published, Summary, summarize
+from orchestrator.report.labels import labels
+from orchestrator.report.notes import footnotes, headline
+from orchestrator.report.show import comparison, show_comparison
+from orchestrator.report.table import rows
 from tests.orchestrator.scenarios import shipped
 from tests.orchestrator.streams import Stream
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.plan import LinkKind, Plan, Role
-from orchestrator.resolve import resolve
-from orchestrator.topology import build_network
+from orchestrator.plans.resolve import resolve
+from orchestrator.plans.topology import build_network
 from tests.orchestrator.scenarios import scenario, shipped, table
 
 ANY_FOLDER = settings(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.events import read_events
-from orchestrator.resolve import resolve
-from orchestrator.trace import trace
+from orchestrator.plans.resolve import resolve
+from orchestrator.record.events import read_events
+from orchestrator.record.trace import trace
 from tests.orchestrator.scenarios import shipped
 from tests.orchestrator.streams import Stream
 

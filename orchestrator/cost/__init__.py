@@ -1,0 +1,1 @@
+"""What a plan costs: modelled seconds and joules, as pure functions."""

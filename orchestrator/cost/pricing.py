@@ -1,0 +1,273 @@
+"""The modelled latency and energy of a method: seconds and joules of one round of the devices, on average.
+
+Communication only, no computing. Every tier waits for its slowest child:
+
+    T(aggregator) = max over its children of T(child) + (way up + way back) / period of the aggregator's tier
+    T(device)     = 0
+
+where devices that go device to device have, in the place of the maximum over their uplinks, the exchange in
+their cluster and the uplink of its head. The way back is priced where the plan has links for it; under the
+channel model `published` there is none but inside a cluster. On the published network this gives Table I of
+arXiv 2509.03695.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import floor, fsum
+
+from node.plan import CLUSTER_TIER, Cluster, Link, LinkKind, Plan, Relay, Role
+from node.routing import Pair
+from orchestrator.cost.phases import phases
+from orchestrator.cost.relaying import away_s, consensus_s, crossings, hop, outward, towards_s
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a cost is counted, beyond the links."""
+
+    # The uplink of a cluster's head costs the mean over the cluster, since the publication redraws its heads.
+    head_uplink_is_mean: bool
+    # A method whose root never averages is priced as if it did so every so many rounds, in latency; the links
+    # between aggregators are left out of its energy. None: what never happens costs nothing.
+    edge_only_every: int | None
+    # Whether payloads on the same device-to-device link wait for each other.
+    links_are_shared: bool
+    # Whether the way back from an aggregator to its children counts.
+    answers: bool
+    # Whether the first chunk of a payload that is relayed as it comes takes time on each hop.
+    chunks_count: bool = True
+
+
+PUBLISHED = Rules(
+    head_uplink_is_mean=True, edge_only_every=200, links_are_shared=False, chunks_count=False, answers=False
+)
+AS_BUILT = Rules(
+    head_uplink_is_mean=False, edge_only_every=None, links_are_shared=True, chunks_count=True, answers=True
+)
+
+Parts = dict[
+    str, float
+]  # by what it is spent on: the kind of link, with "answer" for the way back from above
+ANSWER = "answer"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Per round of the devices."""
+
+    latency_s: float
+    energy_j: float
+    # "latency_s": along the slowest chain; "energy_j": over all nodes. Each sums to the figure above.
+    parts: dict[str, Parts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Modules of one circulation, which travel together."""
+
+    size_bytes: float
+    relay: Relay | None  # None: as the cluster does
+    every: Mapping[str, int]  # tier -> period; a tier that is not named never averages
+
+    @property
+    def over_d2d(self) -> bool:
+        return CLUSTER_TIER in self.every
+
+    def times_per_round(self, tier: str) -> float:
+        return 1 / self.every[tier] if tier in self.every else 0.0
+
+
+def price(plan: Plan, payload_bytes: float | None = None, rules: Rules | None = None) -> Cost:
+    """payload_bytes: of all modules together; default: the plan's, or else four bytes per value.
+
+    rules: default: those of the plan's channel.
+    """
+    rules = rules or rules_of(plan)
+    size = payload_bytes or plan.payload_bytes or 4 * sum(m.size for m in plan.modules)
+    latencies: list[Parts] = []
+    energies: list[Parts] = []
+    for part, share in phases(plan):
+        pricing = _Pricing(part, rules, tuple(_flows(part, size)))
+        latencies.append({key: share * s for key, s in pricing.latency(plan.root.id).items()})
+        energies.append({key: share * j for key, j in pricing.energy().items()})
+    latency, energy = _sum(latencies), _sum(energies)
+    return Cost(_total(latency), _total(energy), {"latency_s": latency, "energy_j": energy})
+
+
+def rules_of(plan: Plan) -> Rules:
+    """Of the publication under its channel, else of what the nodes do."""
+    return PUBLISHED if plan.channel == "published" else AS_BUILT
+
+
+def printed_latency(latency_s: float) -> str:
+    """Two decimals, cut and not rounded, as Table I prints its latencies: 9.587 is 9.58."""
+    return f"{floor(latency_s * 100 + 1e-6) / 100:.2f}"  # the margin: 12.1 may be 12.099999999999999
+
+
+def printed_energy(energy_j: float) -> str:
+    """Two decimals, rounded, as Table I prints its energies: 14.7489 is 14.75."""
+    return f"{energy_j:.2f}"
+
+
+def _flows(plan: Plan, payload_bytes: float) -> Iterable[Flow]:
+    values: Counter[tuple[Relay | None, tuple[tuple[str, int], ...]]] = Counter()
+    for module in plan.modules:
+        values[module.relay if module.over_d2d else None, tuple(sorted(module.periods.items()))] += (
+            module.size
+        )
+    for (relay, every), count in values.items():
+        yield Flow(payload_bytes * count / values.total(), relay, dict(every))
+
+
+def _total(parts: Parts) -> float:
+    return fsum(parts.values())
+
+
+def _sum(parts: Iterable[Parts]) -> Parts:
+    terms: dict[str, list[float]] = {}
+    for part in parts:
+        for key, value in part.items():
+            if value:
+                terms.setdefault(key, []).append(value)
+    return {key: fsum(values) for key, values in sorted(terms.items())}
+
+
+def _longest(parts: Iterable[Parts]) -> Parts:
+    return max(parts, key=_total, default={})
+
+
+def _joules(link: Link, size_bytes: float) -> float:
+    return link.power_w * link.seconds(size_bytes)
+
+
+@dataclass(frozen=True)
+class _Pricing:
+    plan: Plan
+    rules: Rules
+    flows: tuple[Flow, ...]
+
+    # -- seconds --------------------------------------------------------------------------------------------
+
+    def latency(self, aggregator: str) -> Parts:
+        children = self.plan.children(aggregator)
+        cluster = self._clusters.get(aggregator)
+        if cluster is None:
+            return _longest(self._child_latency(child) for child in children)
+        # Modules that take the uplink follow those that go device to device: a device sends one at a time.
+        exchange = _sum(self._cluster_latency(cluster, flow) for flow in self.flows if flow.over_d2d)
+        return _sum([exchange, _longest(self._child_latency(child) for child in children)])
+
+    def _child_latency(self, child: str) -> Parts:
+        """Of a child and its link. A device in a cluster sends here only what does not go device to device."""
+        node = self.plan.by_id[child]
+        parent = str(node.parent)
+        tier = self.plan.by_id[parent].tier
+        below = {} if node.role is Role.DEVICE else self.latency(child)
+        ways: list[Parts] = [below]
+        for flow in self.flows:
+            share = self._share(flow, tier)
+            if not (flow.over_d2d and node.role is Role.DEVICE):
+                up = self._link(child, parent)
+                ways.append({up.kind.value: share * up.seconds(flow.size_bytes)})
+            if self.rules.answers and (back := self.plan.link(parent, child)):
+                ways.append({ANSWER: share * back.seconds(flow.size_bytes)})
+        return _sum(ways)
+
+    def _cluster_latency(self, cluster: Cluster, flow: Flow) -> Parts:
+        """E rounds are E exchanges, of which E - 1 end with the way back inside the cluster; the head sends
+        the last one up, and the answer comes from above."""
+        share = self._share(flow, self.plan.by_id[cluster.parent].tier)
+        every = flow.times_per_round(CLUSTER_TIER)
+        inside_s = self._inside_s(cluster, flow, every, every - share)
+        heads = self._head_uplinks(cluster)
+        head_s = fsum(link.seconds(flow.size_bytes) for link in heads) / len(heads)
+        return {LinkKind.D2D.value: inside_s, LinkKind.UPLINK.value: share * head_s}
+
+    def _inside_s(self, cluster: Cluster, flow: Flow, ups: float, downs: float) -> float:
+        """Of so many exchanges and so many ways back; a consensus needs no way back."""
+        counts = self.rules.chunks_count
+        hops = {
+            (a, b): hop(self._link(a, b), flow.size_bytes, chunks_count=counts)
+            for a, b in _both_ways(cluster)
+        }
+        if cluster.gossip is not None:
+            return ups * consensus_s(cluster.gossip, hops)
+        relay = flow.relay or cluster.relay
+        up_s = towards_s(cluster, hops, relay, links_are_shared=self.rules.links_are_shared)
+        return ups * up_s + downs * away_s(cluster, hops, relay)
+
+    def _share(self, flow: Flow, tier: str) -> float:
+        """How often a tier averages, per round of the devices."""
+        if tier not in flow.every and self._edge_only and self.rules.edge_only_every:
+            return 1 / self.rules.edge_only_every
+        return flow.times_per_round(tier)
+
+    # -- joules ---------------------------------------------------------------------------------------------
+
+    def energy(self) -> Parts:
+        parts: list[Parts] = []
+        for flow in self.flows:
+            parts += [
+                self._link_energy(link, flow) for link in self.plan.links if link.kind is not LinkKind.D2D
+            ]
+            if flow.over_d2d:
+                parts += [self._cluster_energy(cluster, flow) for cluster in self.plan.clusters]
+        return _sum(parts)
+
+    def _link_energy(self, link: Link, flow: Flow) -> Parts:
+        """Of a link between a node and its parent."""
+        answer = self.plan.by_id[link.dst].parent == link.src
+        child, parent = (link.dst, link.src) if answer else (link.src, link.dst)
+        device = self.plan.by_id[child].role is Role.DEVICE
+        if answer and not self.rules.answers:
+            return {}
+        if (flow.over_d2d and device and not answer) or (self._edge_only and not device):
+            return {}
+        share = self._share(flow, self.plan.by_id[parent].tier)
+        return {ANSWER if answer else link.kind.value: share * _joules(link, flow.size_bytes)}
+
+    def _cluster_energy(self, cluster: Cluster, flow: Flow) -> Parts:
+        share = self._share(flow, self.plan.by_id[cluster.parent].tier)
+        every = flow.times_per_round(CLUSTER_TIER)
+        joules = {(a, b): _joules(self._link(a, b), flow.size_bytes) for a, b in _both_ways(cluster)}
+        if cluster.gossip is not None:
+            inside_j = every * cluster.gossip.iterations * fsum(joules.values())
+        else:
+            counts = crossings(cluster, flow.relay or cluster.relay)
+            up_j = fsum(count * joules[link] for link, count in counts.items())
+            inside_j = every * up_j + (every - share) * fsum(joules[link] for link in outward(cluster))
+        heads = self._head_uplinks(cluster)
+        head_j = fsum(_joules(link, flow.size_bytes) for link in heads) / len(heads)
+        return {LinkKind.D2D.value: inside_j, LinkKind.UPLINK.value: share * head_j}
+
+    # -- the plan -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _clusters(self) -> dict[str, Cluster]:
+        return {cluster.parent: cluster for cluster in self.plan.clusters}
+
+    @cached_property
+    def _edge_only(self) -> bool:
+        return not any(self.plan.root.tier in flow.every for flow in self.flows)
+
+    def _head_uplinks(self, cluster: Cluster) -> list[Link]:
+        members = [cluster.head]
+        if self.rules.head_uplink_is_mean:
+            members += cluster.toward_head
+        return [self._link(member, cluster.parent) for member in members]
+
+    def _link(self, src: str, dst: str) -> Link:
+        link = self.plan.link(src, dst)
+        if link is None:
+            raise ValueError(f"the plan has no link {src} -> {dst}")
+        return link
+
+
+def _both_ways(cluster: Cluster) -> Iterable[Pair]:
+    for a, b in cluster.gossip.edges if cluster.gossip else cluster.edges:
+        yield a, b
+        yield b, a

@@ -1,0 +1,155 @@
+"""From a scenario to the plan of one method: the file that every node reads."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from node.errors import ConfigError, ModelError
+from node.model.schema import module_schemas
+from node.plan import Link, LinkKind, Module, Node, Plan, Role
+from orchestrator.plans.clusters import build_clusters
+from orchestrator.plans.links import Links, links_under
+from orchestrator.plans.methods import Method, ladder, parse_method, periods
+from orchestrator.plans.scenario import Scenario
+from orchestrator.plans.topology import Network, build_network
+
+
+def resolve(
+    scenario: Scenario,
+    method: str,
+    channel: str | None = None,
+    *,
+    run_id: str | None = None,
+    rounds: int | None = None,
+) -> Plan:
+    """Raises ScenarioError, in one line, for what cannot be resolved.
+
+    channel: in place of the scenario's; what the scenario sets beside its own model is then left out.
+    run_id, rounds: in place of `<scenario>-<method>` and of the scenario's rounds.
+    """
+    try:
+        part = parse_method(method)
+    except ValueError as error:
+        raise scenario.error("methods" if method in scenario.methods else "", str(error)) from error
+    network = build_network(scenario)
+    if not part.flat and (part.edge_only or not part.d2d):
+        _needs_two_tiers(scenario, network, method)
+    name = channel or scenario.channel.model
+    links = links_under(scenario, network, name)
+    modules = _modules(scenario, part, network)
+    payload_bytes = scenario.payload_bytes or 4 * sum(m.size for m in modules)
+    clusters, d2d = build_clusters(scenario, part, network, links, payload_bytes) if part.d2d else ([], [])
+    return Plan(
+        run_id=run_id or f"{scenario.name}-{method}",
+        scenario=scenario.name,
+        method=method,
+        channel=name,
+        seed=scenario.seed,
+        rounds=rounds or scenario.rounds,
+        # What a machine is capable of is found out when nodes start; until then a plan has what works everywhere.
+        links_backend="paced" if scenario.links == "auto" else scenario.links,
+        payload_bytes=scenario.payload_bytes,
+        nodes=tuple(_nodes(scenario, part, network)),
+        links=(*_tree_links(part, network, links), *d2d),
+        clusters=tuple(clusters),
+        modules=modules,
+        model=scenario.model,
+        tasks=scenario.tasks,
+        partition=scenario.partition,
+        training=scenario.training,
+        limits=scenario.limits,
+    )
+
+
+def _needs_two_tiers(scenario: Scenario, network: Network, method: str) -> None:
+    if len(network.tiers) < 2:
+        why = f"'{method}' needs an aggregator between devices and root; add a tier such as [cloud, edge]"
+        raise scenario.error("topology.tiers", why)
+
+
+def _nodes(scenario: Scenario, method: Method, network: Network) -> list[Node]:
+    """In the order root, aggregators, devices. A node has the same id and port under every method."""
+    root = network.aggregators[0].id
+    nodes: list[Node] = []
+    places = (*network.aggregators, *network.devices)
+    spec = scenario.network
+    if spec.base_port + len(places) - 1 > 65535:
+        why = f"{len(places)} nodes count up from it beyond 65535; write at most {65536 - len(places)}"
+        raise scenario.error("network.base_port", why)
+    for i, place in enumerate(places):
+        device = i >= len(network.aggregators)
+        if method.flat and not device and place.id != root:
+            continue
+        listens = not device or method.d2d
+        nodes.append(
+            Node(
+                id=place.id,
+                role=Role.DEVICE if device else Role.CLOUD if place.parent is None else Role.EDGE,
+                tier=place.tier,
+                parent=root if method.flat and device else place.parent,
+                address=f"{spec.host}:{spec.base_port + i}" if listens else None,
+                position_m=place.position_m,
+                watts=scenario.device.watts if device else Node.model_fields["watts"].default,
+                sample_s=scenario.device.sample_s if device else Node.model_fields["sample_s"].default,
+            )
+        )
+    return nodes
+
+
+def _tree_links(method: Method, network: Network, links: Links) -> list[Link]:
+    """Between each node and its parent: up, and down where the channel models it."""
+    found: list[Link] = []
+    root = network.aggregators[0].id
+    if not method.flat:
+        for place in network.aggregators[1:]:
+            found += links.both(place.id, str(place.parent), LinkKind.BACKHAUL, LinkKind.BACKHAUL)
+    for device in network.devices:
+        parent = root if method.flat else str(device.parent)
+        found += links.both(device.id, parent, LinkKind.UPLINK, LinkKind.DOWNLINK)
+    return found
+
+
+def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Module, ...]:
+    """The modules of the model, each with its circulation."""
+    try:
+        schemas = module_schemas(scenario.model, scenario.tasks)
+    except ConfigError as error:
+        raise scenario.error("model" if isinstance(error, ModelError) else "tasks", str(error)) from error
+    usual = periods(method, network.tiers)
+    found: list[Module] = []
+    for module in schemas:
+        own, relay = usual, None
+        for i, rule in enumerate(scenario.circulation):
+            if fnmatchcase(method.name, rule.methods) and fnmatchcase(module.name, rule.modules):
+                if rule.periods is not None:
+                    _check_periods(scenario, f"circulation[{i}]", rule.periods, method, network)
+                    own = rule.periods
+                relay = rule.relay or relay
+        found.append(module.model_copy(update={"periods": dict(own), "relay": relay if method.d2d else None}))
+    for i, rule in enumerate(scenario.circulation):
+        if not any(fnmatchcase(m.name, rule.modules) for m in schemas):
+            names = ", ".join(m.name for m in schemas)
+            raise scenario.error(
+                f"circulation[{i}].modules", f"no module matches '{rule.modules}'; there are {names}"
+            )
+    return tuple(found)
+
+
+def _check_periods(
+    scenario: Scenario, key: str, given: dict[str, int], method: Method, network: Network
+) -> None:
+    """A tier can only average what the tier below it has averaged: no gaps, and each period a multiple."""
+    rungs = ladder(method, network.tiers)
+    if unknown := [t for t in given if t not in rungs]:
+        why = f"'{method.name}' has no tier '{unknown[0]}', only {', '.join(rungs)}; correct it or limit `methods`"
+        raise scenario.error(f"{key}.periods", why)
+    # A module may take the uplink although others go device to device: then its ladder starts above the cluster.
+    start = 1 if method.d2d and rungs[0] not in given else 0
+    below: str | None = None
+    for tier in rungs[start : start + len(given)]:
+        if tier not in given:
+            raise scenario.error(f"{key}.periods", f"'{tier}' is missing below the tiers given; add it")
+        if below is not None and given[tier] % given[below]:
+            why = f"{given[tier]} is no multiple of the {given[below]} of '{below}' below it; make it one"
+            raise scenario.error(f"{key}.periods.{tier}", why)
+        below = tier

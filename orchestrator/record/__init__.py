@@ -1,0 +1,1 @@
+"""What happened in a run: events, the run folder, the summary."""

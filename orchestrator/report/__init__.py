@@ -1,0 +1,1 @@
+"""What a person sees of plans, costs and runs: tables, figures, one page."""

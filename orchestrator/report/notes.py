@@ -1,0 +1,122 @@
+"""The words around the comparison: what was in force, and how each figure is to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from orchestrator.record.summary import Summary
+from orchestrator.report.labels import labels, printable
+from orchestrator.report.window import mean_scores, window
+
+
+class Note(NamedTuple):
+    term: str
+    text: str
+
+
+_SHORT = {"tbf": "tbf (rate only; delay paced)"}
+
+
+def headline(summaries: Sequence[Summary]) -> str:
+    """One line: scenario, channel, links, where joules come from."""
+    parts = [
+        _all(s.scenario for s in summaries),
+        f"channel {_all(s.channel for s in summaries)}",
+        f"links {_all(_SHORT.get(s.links_backend, s.links_backend) for s in summaries)}",
+        f"energy from {energy_sources(summaries)}",
+    ]
+    return " · ".join(parts)
+
+
+def energy_sources(summaries: Iterable[Summary]) -> str:
+    named = {part for s in summaries for source in s.energy_j.source.values() for part in source.split(", ")}
+    return ", ".join(sorted(named - {"none"})) or "none"
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(printable(name) for name in names))
+
+
+def footnotes(summaries: Sequence[Summary]) -> list[Note]:
+    """Only those that these rows need."""
+    return [
+        *_about_latency(summaries),
+        *_about_energy(summaries),
+        *_about_accuracy(summaries),
+        *_about_links(summaries),
+    ]
+
+
+def _about_latency(summaries: Sequence[Summary]) -> list[Note]:
+    found = []
+    if any(s.latency_s.measured is not None for s in summaries):
+        found = [
+            Note("transfers", "critical path of the measured transfers: compare it with modelled"),
+            Note("measured", "the same, with each device's own CPU time of training before its transfers"),
+            Note("wall", "clock of the root; all processes share the cores of their machine"),
+        ]
+    if any((s.latency_s.install_s or 0) >= 0.005 for s in summaries):
+        found.append(
+            Note("not in it", "the way back to the devices, which this channel model does not price")
+        )
+    for s, label in zip(summaries, labels(summaries), strict=True):
+        if not s.rounds.complete_period and s.rounds.done:
+            text = (
+                f"{s.rounds.done} rounds of a period of {s.rounds.period}: what comes later is not measured"
+            )
+            found.append(Note(label, text))
+    if any(s.channel == "published" and s.method.startswith("edge-only") for s in summaries):
+        found.append(
+            Note("edge-only", "the published latency has 1/200 of the way to the cloud in each round")
+        )
+    return found
+
+
+def _about_energy(summaries: Sequence[Summary]) -> list[Note]:
+    found = [Note("energy", "of sending: seconds times the power of the link, all links together")]
+    if any(s.published for s in summaries):
+        found.insert(0, Note("published", "as printed, where figures were cut and not rounded"))
+    if any(s.energy_j.compute is not None for s in summaries):
+        sources = {s.energy_j.source.get("compute", "none") for s in summaries}
+        text = f"of the nodes' work, evaluation included ({', '.join(sorted(sources))})"
+        found.append(Note("compute", text))
+    return found
+
+
+def _about_accuracy(summaries: Sequence[Summary]) -> list[Note]:
+    if not any(s.accuracy.local.last or s.accuracy.aggregated.last for s in summaries):
+        return []
+    counts = {len(m.rounds) for s in summaries if (m := mean_scores(s.accuracy.local, window(summaries)))}
+    over = "the last round" if counts == {1} else f"the last {max(counts, default=1)} rounds"
+    found = [
+        Note("local", f"each device's model before aggregation, as published; mean over {over}"),
+        Note("aggregated", "each device's model after aggregation, over the same rounds"),
+    ]
+    if any(s.accuracy.baseline is not None for s in summaries):
+        found.append(Note("guess", "the most likely answer by the question alone"))
+    for s, label in zip(summaries, labels(summaries), strict=True):
+        if broken := len(s.accuracy.local.incomplete):
+            found.append(Note(label, f"{broken} rounds left out, in which not every device reported"))
+    return found
+
+
+# What is to be known of measured seconds. 4.6 %: see deploy/links/overhead.py.
+_HEADERS = "headers of the network take 4.6 % beside the modelled payload"
+_LINKS = {
+    "none": "as fast as this machine can, not as the modelled links",
+    "netem": f"real packets through tc netem of this kernel; {_HEADERS}",
+    "tbf": "ONLY THE RATE is kept by the kernel (tc tbf): the delay is paced by the sender, jitter and loss are "
+    f"left out, since this kernel has no netem or was not asked; {_HEADERS}",
+}
+
+
+def _about_links(summaries: Sequence[Summary]) -> list[Note]:
+    backends = sorted({s.links_backend for s in summaries})
+    found = [Note(f"links {backend}", _LINKS[backend]) for backend in backends if backend in _LINKS]
+    padded = sorted({s.payload_bytes for s in summaries if s.payload_bytes is not None})
+    if padded:
+        real = ", ".join(f"{size / 1e6:.3g}" for size in sorted({s.module_bytes for s in summaries}))
+        sizes = ", ".join(f"{size / 1e6:.3g}" for size in padded)
+        found.append(Note("padding", f"modules of {real} MB travel as the modelled payload of {sizes} MB"))
+    return found

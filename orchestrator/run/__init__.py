@@ -1,0 +1,1 @@
+"""Nodes over time: starting, rounds, links, stopping."""

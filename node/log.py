@@ -20,6 +20,8 @@ and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, round
     metric      round, task, when (local: before aggregation; aggregated: after), correct, total, accuracy,
                 loss (local only), train_samples, baseline (guessing from the question alone), modules [..]
     aggregated  round, module, tier, contributors [..], weight, sha256
+    consensus   round, module, step, iterations, disagreement (root mean square, the largest of a device and one of
+                its neighbours, before this iteration; null: nothing to compare)
     round       round (the last one), rounds (of its children, in this one of its own), tier, wall_s,
                 missing [..]                               an aggregator closes a round
     installed   round, wall_s                              all below have adopted the result

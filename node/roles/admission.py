@@ -50,6 +50,11 @@ def check_peer(plan: Plan, cluster: Cluster, attempt: int, me: str, manifest: Ma
     if manifest.attempt < attempt:
         raise PayloadRefused(f"attempt {manifest.attempt} at round {manifest.round} is over: {attempt} is on")
     sender = manifest.sender
+    if cluster.gossip is not None:
+        edges = cluster.gossip.edges if attempt == 0 else cluster.edges
+        if sender != peer or manifest.purpose != PURPOSE_UPDATE or not {(me, peer), (peer, me)} & set(edges):
+            raise PayloadRefused(f"'{peer}' is no neighbour of '{me}' in the plan, or speaks for another")
+        return check_manifest(plan, manifest, cluster.members)
     if manifest.purpose == PURPOSE_AGGREGATE:
         if peer != cluster.toward_head.get(me) or sender != cluster.head:
             raise PayloadRefused(f"'{peer}' does not hand down aggregates to '{me}'")

@@ -21,6 +21,7 @@ from node.plan import CLUSTER_TIER, Cluster, Module, Relay
 from node.roles.admission import check_peer
 from node.roles.downward import Downward
 from node.roles.exchange import Exchange, View
+from node.roles.gossip import Consensus
 from node.roles.inbox import Inbox
 from node.roles.member import Held
 from node.roles.upward import Upward
@@ -129,6 +130,9 @@ class Neighbour:
             own = {n: h for n, h in part.own.items() if view.cluster.relays(modules[n]) is relay}
             if own:
                 exchange = Exchange(self._member, self.inbox, view, relay, part.round, own)
+                if view.cluster.gossip is not None:
+                    held |= await self._consensus(exchange, view.cluster, part.hand_up)
+                    continue
                 combined = await Upward(exchange).run()
                 for one in combined.values():
                     self._say_aggregated(one)
@@ -137,6 +141,16 @@ class Neighbour:
                 if back:
                     held |= await Downward(exchange, back).run(combined)
         return held
+
+    async def _consensus(self, exchange: Exchange, cluster: Cluster, hand_up: set[str]) -> dict[str, Held]:
+        """Everybody has the mean in the end; the head alone speaks for the cluster."""
+        assert cluster.gossip is not None
+        agreed = await Consensus(exchange, cluster, cluster.gossip).run()
+        if cluster.head == self._me:
+            for one in agreed.values():
+                self._say_aggregated(one)
+            return agreed
+        return {n: Held(h.module, h.values, h.round) for n, h in agreed.items() if n not in hand_up}
 
     def _fresh(self, name: str, round_index: int) -> Held:
         """This device's own training of this round; of weight 0 when it trained nothing."""
@@ -201,7 +215,7 @@ class Neighbour:
         """What goes on as it comes lands in a window; what ends here, in a buffer of its own."""
         cluster = self.view(manifest.round).cluster
         relay = cluster.relays(module)
-        passes = manifest.purpose == PURPOSE_UPDATE and cluster.head != self._me
+        passes = manifest.purpose == PURPOSE_UPDATE and cluster.head != self._me and cluster.gossip is None
         landing: Landing
         if passes and relay is not Relay.STORE_AND_FORWARD:
             summed = relay is Relay.AGGREGATE

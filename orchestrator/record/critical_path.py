@@ -203,8 +203,10 @@ class CriticalPath:
             pairs = [(src, dst) for src in members for dst in members if src != dst]
             for r in rounds:
                 found = (self._priced.get((*pair, r), ()) for pair in pairs)
-                of_these = (t for sent in found for t in sent if t.purpose == purpose and _is_of(t, names))
-                ways.append(longest(Span({part_of(t): self._seconds_of(t)}) for t in of_these))
+                wanted = ([t for t in sent if t.purpose == purpose and _is_of(t, names)] for sent in found)
+                spans = ([Span({part_of(t): self._seconds_of(t)}) for t in sent] for sent in wanted)
+                # The iterations of a consensus follow each other; payloads that share a link do not.
+                ways.append(longest(chain(s) if cluster.gossip else longest(s) for s in spans))
         return start + chain(ways)
 
     def _training(self, node: str, rounds: range) -> Span:

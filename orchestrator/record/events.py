@@ -95,6 +95,16 @@ class Aggregated(Said):
     weight: Amount = 0.0
 
 
+class Consented(Said):
+    """One iteration of a consensus at one device."""
+
+    round: Round
+    module: str
+    step: int
+    iterations: int
+    disagreement: Amount | None = None  # root mean square, before this iteration
+
+
 class RoundClosed(Said):
     """An aggregator closed a round of its own, the last of `rounds` rounds of the devices."""
 
@@ -133,6 +143,7 @@ class Events:
     transfers: list[Transfer] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     aggregated: list[Aggregated] = field(default_factory=list)
+    consensus: list[Consented] = field(default_factory=list)
     rounds: list[RoundClosed] = field(default_factory=list)
     installed: list[Installed] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
@@ -150,6 +161,7 @@ _KINDS: dict[str, tuple[str, type[Said]]] = {
     "transfer": ("transfers", Transfer),
     "metric": ("metrics", Metric),
     "aggregated": ("aggregated", Aggregated),
+    "consensus": ("consensus", Consented),
     "round": ("rounds", RoundClosed),
     "installed": ("installed", Installed),
     "warning": ("warnings", Warned),

@@ -88,7 +88,9 @@ def test_a_hop_adds_a_chunk_and_not_a_payload(monkeypatch):
         assert {round(e["airtime_s"], 2) for e in transfers if e["purpose"] == "aggregate"} == {0.25}
     assert spans[Relay.STORE_AND_FORWARD][0] > 0.75
     assert spans[Relay.STORE_AND_FORWARD][1] > 0.75
-    assert all(0.25 <= s < 0.45 for s in spans[Relay.AGGREGATE])
+    slowest, fastest = max(spans[Relay.AGGREGATE]), min(spans[Relay.STORE_AND_FORWARD])
+    assert 0.25 <= min(spans[Relay.AGGREGATE])
+    assert slowest < 0.9 * fastest  # 0.35 where the machine is idle
 
 
 @pytest.mark.parametrize("relay", STREAMED)

@@ -127,7 +127,7 @@ class Gossip(Frozen):
 
 
 class Turn(Frozen):
-    """Head and tree of a cluster from some round on."""
+    """Head and tree of a cluster from some round on. Members that it leaves out take their uplinks."""
 
     first_round: Annotated[int, Field(ge=0)]
     head: str
@@ -199,6 +199,13 @@ def _backwards(turns: tuple[Turn, ...]) -> Iterator[tuple[int, Turn]]:
     return reversed(list(enumerate(turns)))
 
 
+class Move(Frozen):
+    """Device-to-device links from some round on: these in the place of what was between the same nodes."""
+
+    first_round: Annotated[int, Field(ge=1)]
+    links: tuple[Link, ...]
+
+
 class TaskSpec(Frozen):
     """One task: questions about images, answered by choosing one of `answers`."""
 
@@ -265,6 +272,7 @@ class Plan(Frozen):
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     clusters: tuple[Cluster, ...] = ()
+    moves: tuple[Move, ...] = ()  # in ascending order; of links that vanish, the turns of the clusters say so
     modules: tuple[Module, ...]
     model: ModelSpec
     tasks: tuple[TaskSpec, ...]
@@ -295,8 +303,8 @@ class Plan(Frozen):
             for one in (cluster, *(cluster.turned(t.head, t.edges) for t in cluster.turns)):
                 if len(one.edges) != len(one.members) - 1 or len(one.toward_head) != len(one.members) - 1:
                     raise ValueError(f"cluster of '{one.parent}': its edges are not a tree that spans it")
-                if one.members != cluster.members:
-                    raise ValueError(f"cluster of '{one.parent}': its members differ from turn to turn")
+                if not set(one.members) <= set(cluster.members):
+                    raise ValueError(f"cluster of '{one.parent}': a turn has a member that is not of it")
             if any(m not in known or self.by_id[m].parent != cluster.parent for m in cluster.members):
                 raise ValueError(f"cluster of '{cluster.parent}': a member is not its child")
         return self
@@ -344,6 +352,15 @@ class Plan(Frozen):
 
     def link(self, src: str, dst: str) -> Link | None:
         return self._links.get((src, dst))
+
+    def link_at(self, src: str, dst: str, round_index: int) -> Link | None:
+        """The same in this round: links may move."""
+        for move in reversed(self.moves):
+            if move.first_round <= round_index:
+                found = next((k for k in move.links if (k.src, k.dst) == (src, dst)), None)
+                if found is not None:
+                    return found
+        return self.link(src, dst)
 
     def module(self, name: str) -> Module | None:
         return next((m for m in self.modules if m.name == name), None)

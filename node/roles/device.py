@@ -55,6 +55,7 @@ class Device(Member):
         last = first_round + count - 1
         for round_index in range(first_round, last + 1):
             self.round = round_index
+            self.follow_links(round_index)
             await self._train(round_index)
             await self._send(round_index)
             if round_index < last:

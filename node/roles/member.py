@@ -66,6 +66,13 @@ class Member:
         self.phase = "joining"
         self.round = -1
 
+    def follow_links(self, round_index: int) -> None:
+        """Links of this node that move at this round."""
+        for move in self.plan.moves:
+            for link in move.links:
+                if move.first_round == round_index and link.src == self.node.id:
+                    self.pacers.move(link)
+
     # -- what it tells about itself -----------------------------------------------------------------------
 
     def status(self) -> pb.NodeStatus:
@@ -188,7 +195,8 @@ class Member:
 
         `airtime_s`: for which the sender was sending; default: from the first byte to the receipt.
         """
-        link = self.plan.link(src, dst)
+        when = what.get("round")
+        link = self.plan.link_at(src, dst, when if isinstance(when, int) else 0)
         airtime_s = seconds if airtime_s is None else airtime_s
         self.log.emit(
             "transfer",

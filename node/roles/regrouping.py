@@ -99,10 +99,12 @@ class Regrouping:
         """Of the links that are left, for a payload of all modules."""
         size = self._plan.padded_bytes([m.name for m in self._plan.modules])
         left = set(self._planned.members) - self._lost
+        now = (self._plan.link_at(k.src, k.dst, self._round or 0) for k in self._plan.links)
         return {
             (link.src, link.dst): link.seconds(size)
-            for link in self._plan.links
-            if link.kind is LinkKind.D2D
+            for link in now
+            if link is not None
+            and link.kind is LinkKind.D2D
             and {link.src, link.dst} <= left
             and frozenset((link.src, link.dst)) not in self._broken
         }

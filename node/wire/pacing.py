@@ -100,11 +100,21 @@ class Pacers:
 
     def __init__(self, links: dict[str, Link], holds: Holds = Holds.RATE_AND_DELAY) -> None:
         self._pacers = {dst: Pacer(link, holds) for dst, link in links.items()}
+        self._holds = holds
+        self._holds_any = bool(links)
 
     @classmethod
     def for_backend(cls, links: dict[str, Link], backend: str) -> Pacers:
         """`backend`: the plan's links_backend."""
         return cls({} if backend == "none" else links, _HOLDS.get(backend, Holds.NOTHING))
+
+    def move(self, link: Link) -> None:
+        """The link has another rate or delay from now on, if it is paced here at all."""
+        pacer = self._pacers.get(link.dst)
+        if pacer is not None and pacer.link is not None:
+            pacer.link = link
+        elif self._holds_any:
+            self._pacers[link.dst] = Pacer(link, self._holds)
 
     def to(self, node: str) -> Pacer:
         return self._pacers.setdefault(node, Pacer(None))

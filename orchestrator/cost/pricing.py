@@ -170,7 +170,7 @@ class _Pricing:
         ways: list[Parts] = [below]
         for flow in self.flows:
             share = self._share(flow, tier)
-            if not (flow.over_d2d and node.role is Role.DEVICE):
+            if not (flow.over_d2d and self.plan.cluster_of(child)):
                 up = self._link(child, parent)
                 ways.append({up.kind.value: share * up.seconds(flow.size_bytes)})
             if self.rules.answers and (back := self.plan.link(parent, child)):
@@ -225,7 +225,7 @@ class _Pricing:
         device = self.plan.by_id[child].role is Role.DEVICE
         if answer and not self.rules.answers:
             return {}
-        if (flow.over_d2d and device and not answer) or (self._edge_only and not device):
+        if (flow.over_d2d and self.plan.cluster_of(child) and not answer) or (self._edge_only and not device):
             return {}
         share = self._share(flow, self.plan.by_id[parent].tier)
         return {ANSWER if answer else link.kind.value: share * _joules(link, flow.size_bytes)}

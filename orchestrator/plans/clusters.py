@@ -2,70 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import dist
 from typing import Any
 
-from node.plan import Cluster, Link, LinkKind, Relay, Turn
+from node.plan import Cluster, Link, LinkKind, Move, Relay, Turn
 from node.randomness import generator
-from node.routing import Pair, is_connected, minimum_spanning_tree, proximity_graph, tree_towards
+from node.routing import Pair, is_connected, minimum_spanning_tree, orient, proximity_graph, tree_towards
 from orchestrator.cost.gossip import gossip_over
 from orchestrator.cost.heads import Objective, Pricing, best_tree
 from orchestrator.plans.links import Links, seconds_of
 from orchestrator.plans.methods import CONSENSUS, Method
+from orchestrator.plans.moving import Moving
 from orchestrator.plans.scenario import D2dSpec, Scenario
 from orchestrator.plans.topology import Network
 
 
 def build_clusters(
-    scenario: Scenario, method: Method, network: Network, links: Links, payload_bytes: float
-) -> tuple[list[Cluster], list[Link]]:
-    """One cluster per lowest aggregator, and the links of its graph in both directions."""
+    scenario: Scenario, method: Method, network: Network, links: Links, payload_bytes: float, rounds: int
+) -> tuple[list[Cluster], list[Link], list[Move]]:
+    """One cluster per lowest aggregator, the links of its graph in both directions, and how these move."""
     clusters: list[Cluster] = []
     found: list[Link] = []
+    moves: dict[int, list[Link]] = {}
     parents = [a.id for a in network.aggregators if a.tier == network.tiers[-1]]
     heads = _heads(scenario, network, parents)
     for parent in parents:
         members = network.members(parent)
         edges = _graph(scenario, network, links, parent, members, payload_bytes)
-        own = [links.needed(a, b, LinkKind.D2D) for edge in edges for a, b in (edge, edge[::-1])]
+        start = {p: links.needed(*p, LinkKind.D2D) for edge in edges for p in (edge, edge[::-1])}
+        graphs = Moving(scenario, links, members, rounds).from_rounds(start)
         uplinks = {m: links.needed(m, parent, LinkKind.UPLINK) for m in members}
         shared = links.channel != "published"
-        pricing = Pricing({(k.src, k.dst): k for k in own}, uplinks, payload_bytes, method.every, shared)
-        clusters.append(_cluster(scenario, method, parent, edges, heads.get(parent, members), pricing))
-        found += own
-    return clusters, found
+        priced = {r: Pricing(g, uplinks, payload_bytes, method.every, shared) for r, g in graphs.items()}
+        grouping = _Grouping(scenario, method, parent, heads.get(parent, members), rounds)
+        clusters.append(grouping.cluster(priced))
+        for pair in sorted({pair for graph in graphs.values() for pair in graph}):
+            known = [(r, graph[pair]) for r, graph in sorted(graphs.items()) if pair in graph]
+            found.append(known[0][1])
+            for (_, before), (r, after) in pairwise(known):
+                if after != before:
+                    moves.setdefault(r, []).append(after)
+    return clusters, found, [Move(first_round=r, links=tuple(of)) for r, of in sorted(moves.items())]
 
 
-def _cluster(
-    scenario: Scenario, method: Method, parent: str, edges: list[Pair], heads: list[str], pricing: Pricing
-) -> Cluster:
-    """With its head, its tree and, for heads that take turns, all of them."""
-    spec = scenario.topology.d2d
-    members = sorted(pricing.uplinks)
-    relay = Relay(method.exchange) if method.exchange in set(Relay) else spec.relay
-    seconds = seconds_of(pricing.links.values(), pricing.size_bytes)
-    chosen = spec.heads if spec.heads in ("latency", "energy") else None
-    tree = spec.tree or chosen or "shortest"
+@dataclass(frozen=True)
+class _Grouping:
+    """Head and tree of one cluster, at first and whenever they change."""
 
-    def towards(head: str) -> Cluster:
-        if tree == "shortest":
+    scenario: Scenario
+    method: Method
+    parent: str
+    heads: list[str]  # candidates, or all in their turns
+    rounds: int
+
+    def cluster(self, priced: Mapping[int, Pricing]) -> Cluster:
+        """`priced`: round -> what the links from then on cost."""
+        spec, every = self.scenario.topology.d2d, self.method.every or 1
+        rotates = spec.heads == "rotating" and len(self.heads) > 1
+        horizon = len(self.heads) * every if rotates and len(priced) == 1 else self.rounds
+        starts = {r for r in priced if r < horizon} | (set(range(0, horizon, every)) if rotates else {0})
+        turns: list[Turn] = []
+        for r in sorted(starts):
+            heads = [self.heads[r // every % len(self.heads)]] if rotates else self.heads
+            one = self._at(priced[max(k for k in priced if k <= r)], heads)
+            if not turns or (turns[-1].head, turns[-1].edges) != (one.head, one.edges):
+                turns.append(Turn(first_round=r, head=one.head, edges=one.edges))
+        extra: dict[str, Any] = {"objective": _told(spec, self._tree), "turns": tuple(turns)}
+        if len(turns) == 1:
+            extra["turns"] = ()
+        elif len(priced) == 1:
+            extra["repeats_after"] = horizon
+        if self.method.exchange == CONSENSUS or (self.method.exchange is None and spec.exchange == CONSENSUS):
+            if len(priced) > 1:
+                why = "a consensus needs a graph that does not move; leave out moves and mobility"
+                raise self.scenario.error("topology.d2d.exchange", why)
+            edges = sorted({(min(p), max(p)) for p in priced[0].links})
+            extra["gossip"] = gossip_over(edges, spec.consensus.iterations, spec.consensus.tolerance)
+        first = turns[0]
+        return Cluster(parent=self.parent, head=first.head, edges=first.edges, relay=self._relay, **extra)
+
+    def _at(self, pricing: Pricing, heads: list[str]) -> Cluster:
+        """The devices that still reach each other, as many as possible; a head that is not among them gives its
+        place to the one of the smallest modelled round time."""
+        seconds = seconds_of(pricing.links.values(), pricing.size_bytes)
+        edges = sorted({(min(p), max(p)) for p in pricing.links if p[::-1] in pricing.links})
+        groups = [sorted({m, *orient(edges, m)}) for m in sorted(pricing.uplinks)]
+        group = max(groups, key=lambda g: (len(g), any(h in g for h in heads)))
+        own = [edge for edge in edges if edge[0] in group]
+        usable = [h for h in heads if h in group]
+        found = [self._towards(h, own, group, seconds, pricing) for h in usable or group]
+        chosen = self.scenario.topology.d2d.heads
+        name = chosen if chosen in ("latency", "energy") else "latency"
+        return min(found, key=_objective(str(name), pricing)) if len(found) > 1 else found[0]
+
+    def _towards(
+        self, head: str, edges: list[Pair], group: list[str], seconds: dict[Pair, float], pricing: Pricing
+    ) -> Cluster:
+        if self._tree == "shortest":
             hops = tuple(tree_towards(edges, seconds, head))
-            return Cluster(parent=parent, head=head, edges=hops, relay=relay)
-        return best_tree(parent, members, edges, relay, head, seconds, _objective(tree, pricing))
+            return Cluster(parent=self.parent, head=head, edges=hops, relay=self._relay)
+        objective = _objective(self._tree, pricing)
+        return best_tree(self.parent, group, edges, self._relay, head, seconds, objective)
 
-    found = [towards(head) for head in heads]
-    first = min(found, key=_objective(chosen, pricing)) if chosen else found[0]
-    extra: dict[str, Any] = {"objective": _told(spec, tree)}
-    if spec.heads == "rotating" and len(found) > 1:
-        every = method.every or 1
-        extra["turns"] = tuple(
-            Turn(first_round=i * every, head=c.head, edges=c.edges) for i, c in enumerate(found)
-        )
-        extra["repeats_after"] = len(found) * every
-    if method.exchange == CONSENSUS or (method.exchange is None and spec.exchange == CONSENSUS):
-        extra["gossip"] = gossip_over(edges, spec.consensus.iterations, spec.consensus.tolerance)
-    return Cluster(**first.model_dump() | extra)
+    @property
+    def _relay(self) -> Relay:
+        exchange = self.method.exchange
+        return Relay(exchange) if exchange in set(Relay) else self.scenario.topology.d2d.relay
+
+    @property
+    def _tree(self) -> str:
+        spec = self.scenario.topology.d2d
+        return spec.tree or (str(spec.heads) if spec.heads in ("latency", "energy") else "shortest")
 
 
 def _objective(name: str, pricing: Pricing) -> Objective:

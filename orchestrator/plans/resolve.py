@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from node.errors import ConfigError, ModelError
 from node.model.schema import module_schemas
-from node.plan import Link, LinkKind, Module, Node, Plan, Role
+from node.plan import Cluster, Link, LinkKind, Module, Move, Node, Plan, Role
 from orchestrator.plans.clusters import build_clusters
 from orchestrator.plans.links import Links, links_under
 from orchestrator.plans.methods import Method, ladder, parse_method, periods
@@ -38,7 +38,12 @@ def resolve(
     links = links_under(scenario, network, name)
     modules = _modules(scenario, part, network)
     payload_bytes = scenario.payload_bytes or 4 * sum(m.size for m in modules)
-    clusters, d2d = build_clusters(scenario, part, network, links, payload_bytes) if part.d2d else ([], [])
+    clusters: list[Cluster] = []
+    d2d: list[Link] = []
+    moves: list[Move] = []
+    if part.d2d:
+        last = rounds or scenario.rounds
+        clusters, d2d, moves = build_clusters(scenario, part, network, links, payload_bytes, last)
     return Plan(
         run_id=run_id or f"{scenario.name}-{method}",
         scenario=scenario.name,
@@ -52,6 +57,7 @@ def resolve(
         nodes=tuple(_nodes(scenario, part, network)),
         links=(*_tree_links(part, network, links), *d2d),
         clusters=tuple(clusters),
+        moves=tuple(moves),
         modules=modules,
         model=scenario.model,
         tasks=scenario.tasks,

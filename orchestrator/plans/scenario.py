@@ -61,6 +61,23 @@ class ConsensusSpec(Spec):
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01  # what remains of the disagreement, as a share
 
 
+class MoveRule(Spec):
+    """A link that vanishes, appears or changes its rate; later rules of a link win."""
+
+    round: Annotated[int, Field(ge=0)]  # from then on
+    link: tuple[str, str]  # both directions of it
+    gone: bool = False
+    rate_bps: Positive | None = None  # default: as the channel has it
+
+
+class MobilitySpec(Spec):
+    """Devices walk: independent normal steps along both axes."""
+
+    step_m: Positive  # standard deviation of a step along one axis
+    every: Count = 1  # rounds between two steps
+    range_m: Positive | None = None  # longer links are gone; default: none is
+
+
 class D2dSpec(Spec):
     """The device-to-device graph of each cluster; methods without D2D ignore it."""
 
@@ -92,6 +109,10 @@ class D2dSpec(Spec):
     # whole graph, again and again, and nobody collects.
     exchange: Literal["head", "consensus"] = "head"
     consensus: ConsensusSpec = ConsensusSpec()
+    # Graphs that move: routes follow, and a device that no link joins to the others takes its uplink. With
+    # `links: paced`; other backends keep the rates of the start.
+    moves: tuple[MoveRule, ...] = ()
+    mobility: MobilitySpec | None = None
 
 
 class DrawnTopology(Spec):

@@ -145,12 +145,14 @@ class CriticalPath:
 
     def _cluster(self, cluster: Cluster, rounds: range) -> Span:
         """A device sends one thing at a time: what takes the uplink follows what goes device to device."""
-        inside = chain(self._cluster_round(cluster, r) for r in own_rounds(self._plan, CLUSTER_TIER, rounds))
-        gathered = self._sent(cluster.head, cluster.parent, rounds, self._is_gathered)
+        own = own_rounds(self._plan, CLUSTER_TIER, rounds)
+        inside = chain(self._cluster_round(cluster.at(r[0]), r) for r in own)
+        head = cluster.at(rounds[-1]).head if rounds else cluster.head  # heads may take turns
+        gathered = self._sent(head, cluster.parent, rounds, self._is_gathered)
         direct = (
-            self._sent(member, cluster.parent, rounds, self._is_direct if member == cluster.head else _any)
+            self._sent(member, cluster.parent, rounds, self._is_direct if member == head else _any)
             + self._sent(cluster.parent, member, rounds)
-            for member in cluster.subtree(cluster.head)
+            for member in cluster.members
         )
         return inside + gathered + longest(direct)
 

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from node.plan import Plan, Relay, Turn
+from node.plan import Link, LinkKind, Move, Plan, Relay, Turn
 from node.routing import orient
 from orchestrator.cost.gossip import gossip_over
 from tests.federation import Federation, federation, module
@@ -83,3 +83,33 @@ def test_heads_take_turns(relay, monkeypatch):
     np.testing.assert_allclose(found["cloud", "adapter"], state["adapter"], rtol=0, atol=5e-7)
     heads = [e["node"] for e in running.kind("aggregated") if e["tier"] == "cluster"]
     assert heads == ["d0", "d1", "d2", "d3", "d0"]
+
+
+def test_routes_and_rates_follow_a_graph_that_moves(monkeypatch):
+    """From round 1 on the link d1 - d0 is gone and d3 - d0 slow; in round 2 device d2 is cut off."""
+    edges = graph("ring", 4)
+    turns = (
+        Turn(first_round=0, head="d0", edges=(("d1", "d0"), ("d2", "d1"), ("d3", "d0"))),
+        Turn(first_round=1, head="d0", edges=(("d1", "d2"), ("d2", "d3"), ("d3", "d0"))),
+        Turn(first_round=2, head="d0", edges=(("d1", "d0"), ("d3", "d0"))),
+    )
+    slow = Link(src="d3", dst="d0", kind=LinkKind.D2D, rate_bps=1e6, power_w=0.6)
+    modules = (module("adapter", 3000, cluster=1, edge=1, cloud=1),)
+    plan = cluster_plan(
+        edges,
+        Relay.AGGREGATE,
+        modules=modules,
+        cluster={"turns": turns},
+        moves=(Move(first_round=1, links=(slow,)),),
+    )
+    running, found = played(plan, monkeypatch, rounds=3)
+    state = {m.name: initial_module(m, plan.seed) for m in plan.modules}
+    for r in range(3):
+        state = average(state, [d.id for d in plan.devices], r)
+    np.testing.assert_allclose(found["cloud", "adapter"], state["adapter"], rtol=0, atol=5e-7)
+    sent = {(e["round"], e["src"], e["dst"]): e for e in running.kind("transfer") if e["purpose"] == "update"}
+    assert (1, "d1", "d0") not in sent
+    assert sent[1, "d3", "d0"]["modelled_s"] == pytest.approx(8 * sent[1, "d3", "d0"]["bytes"] / 1e6)
+    assert sent[1, "d3", "d0"]["seconds"] > 0.9 * sent[1, "d3", "d0"]["modelled_s"]
+    assert (2, "d2", "e0") in sent
+    assert any("takes the uplink" in e["message"] for e in running.kind("warning") if e["node"] == "d2")

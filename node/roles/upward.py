@@ -10,7 +10,7 @@ from functools import partial
 
 from hffm.v1.payload_pb2 import PURPOSE_UPDATE
 
-from node.aggregation import combine
+from node.aggregation import Update, combine
 from node.errors import TransferStalled
 from node.payload import size_bytes
 from node.plan import Relay
@@ -54,9 +54,15 @@ class Upward:
             parts = [own.update, *(update_of(one) for one in arrived if one.manifest.module == name)]
             parts = [part for part in parts if part.weight > 0]
             if parts:
-                mean = combine(parts)
-                found[name] = Held(own.module, mean.values, at.round, mean.weight, mean.contributors)
+                # In a thread, so that the last sender need not wait for its receipt until the sum is made.
+                found[name] = await asyncio.to_thread(self._sum_of, own, parts)
         return found
+
+    def _sum_of(self, own: Held, parts: Sequence[Update]) -> Held:
+        mean = combine(parts)
+        held = Held(own.module, mean.values, self._at.round, mean.weight, mean.contributors)
+        held.payload.sha256  # noqa: B018 - made here, and kept
+        return held
 
     # -- each payload whole -------------------------------------------------------------------------------
 

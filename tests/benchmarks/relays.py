@@ -1,6 +1,6 @@
 """Ways of relaying, modelled and measured, on clusters of the published case study (arXiv 2509.03695, Section IV):
 
-    python -m tests.benchmarks.relays [--clusters edge-2 edge-5] [--rounds 4]
+    python -m tests.benchmarks.relays [--clusters edge-2 edge-5] [--rounds 8]
 
 Every node is a process of its own; its links are held to the published rates, and payloads to the published 6 MB.
 A time is that of one exchange: from the first byte that any member sends to the last receipt, the least over the
@@ -96,7 +96,7 @@ def compare(cluster_name: str, rounds: int) -> dict[Relay, dict[str, tuple[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--clusters", nargs="+", default=["edge-2", "edge-9"])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     columns = f"{'modelled s':>11}{'measured s':>11}{'meas/model':>11}"
     print(f"{'cluster':8} {'relay':18}" + "".join(f"{way:>11}:{columns}" for way in ("to the head", "back")))

@@ -80,10 +80,21 @@ def _nodes(plan: Plan) -> Section:
 
 
 def _clusters(plan: Plan) -> Section:
-    lines = [[c.parent, c.head, c.relay.value, _tree(c)] for c in plan.clusters]
-    return Section(
-        "Device-to-device clusters", ["below", "head", "relays", "tree (towards the head)"], lines, 4
-    )
+    lines = [[c.parent, _heads(c), _exchange(c), c.objective, _tree(c)] for c in plan.clusters]
+    headers = ["below", "head", "relays", "chosen by", "tree (towards the head)"]
+    return Section("Device-to-device clusters", headers, lines, 5)
+
+
+def _heads(cluster: Cluster) -> str:
+    """In their turns, where there are several."""
+    return ", ".join(dict.fromkeys([cluster.head, *(turn.head for turn in cluster.turns)]))
+
+
+def _exchange(cluster: Cluster) -> str:
+    if cluster.gossip is None:
+        return cluster.relay.value
+    gap = 1 - cluster.gossip.contraction
+    return f"consensus, {cluster.gossip.iterations} iterations, spectral gap {gap:.3f}"
 
 
 def _tree(cluster: Cluster) -> str:

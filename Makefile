@@ -1,5 +1,11 @@
 # make demo   set up, then compare four topologies on real processes
 # make test   set up, then run the tests
+# make bench  set up Flower in an environment of its own, then print and write docs/benchmarks.md
+# make storm  kill nodes of every tier at random moments, for some minutes
+# make image  the image of `--launcher containers`, for Docker; BASE=... in place of python:3.12-slim
+# make image-offline  the same where no registry of images is in reach
+# make test-emulation  every backend of links with every launcher; needs root, Docker with that image, sshd, and
+#                      the kernel below, which it builds
 # make lab-kernel  build the kernel of the virtual-time lab once, about ten minutes (`--links lab`)
 # make setup  a virtual environment in .venv with the pinned versions of deploy/constraints.txt
 #
@@ -15,13 +21,30 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready-$(TORCH)
 
-.PHONY: demo test lint proto lab-kernel setup clean
+IMAGE ?= hffm
+BASE ?= python:3.12-slim
+
+.PHONY: demo test storm test-emulation bench lint proto image image-offline lab-kernel setup clean
 
 demo: setup
 	$(BIN)/hffm compare deploy/scenarios/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/emulation
+
+test-emulation: setup lab-kernel
+	$(BIN)/python -m pytest tests/emulation
+
+bench: setup .venv-peers/.ready
+	$(BIN)/python -m tests.benchmarks --peers .venv-peers/bin/python
+
+.venv-peers/.ready: tests/benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+storm: setup
+	HFFM_STORM=1 $(BIN)/python -m pytest -s tests/chaos
 
 lint: setup
 	$(BIN)/ruff check .
@@ -30,6 +53,12 @@ lint: setup
 
 proto: setup  # regenerate the stubs after a change to proto/
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. hffm/v1/*.proto
+
+image:
+	docker build -f deploy/images/Dockerfile -t $(IMAGE) --build-arg BASE=$(BASE) .
+
+image-offline: setup
+	deploy/images/offline.sh $(IMAGE)
 
 lab-kernel: setup  # kept in ~/.cache/hffm; NICE=0 to build with full priority
 	nice -n $${NICE:-10} $(BIN)/python -m deploy.links.uml.build
@@ -50,8 +79,8 @@ ifeq ($(TORCH),cpu)
 else
 	$(PIP) "torch==$(TORCH_VERSION)"
 endif
-	$(PIP) -c deploy/constraints.txt -e '.[train,digits,orchestrator,dev]'
+	$(PIP) -c deploy/constraints.txt -e '.[train,lora,datasets,digits,orchestrator,dev]'
 	@rm -f .venv/.ready-* && touch $@
 
 clean:
-	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,13 +9,20 @@
     ├── StartError              the machine
     │   ├── AddressError          a port in use, an address that cannot be bound
     │   ├── LaunchError           a node that did not start, or ended before its time
-    │   └── LinksError            links that cannot be shaped: rights, kernel, interface, values
+    │   ├── LinksError            links that cannot be shaped: rights, kernel, interface, values
+    │   ├── CertificateError      a certificate or key of this process's own that does not do, or none
+    │   ├── ClockError            a clock that cannot be right
+    │   └── StateError            the state folder: full, not writable, in use, damaged, of another run
     ├── PeerError               the other side
     │   ├── UnreachableError      nobody answers at the address
     │   ├── LeaseExpired          a parent or a child not heard of for longer than its lease
-    │   └── ProtocolError         a message out of turn, of another run, or of another plan
+    │   ├── ProtocolError         a message out of turn, of another run, or of another plan
+    │   ├── IdentityError         no certificate that proves the other side to be whom the plan names
+    │   ├── AccessDenied          a call that the caller's certificate does not allow
+    │   └── Overloaded            more calls or connections of one peer than a node takes at a time
     ├── PayloadError            bulk data
     │   ├── PayloadRefused        not what the plan allows here
+    │   │   └── PayloadLate         right, but for a round or a version that is over, or has not begun
     │   ├── PayloadCorrupt        digest or length differ
     │   └── TransferStalled       no progress for longer than the limit
     ├── RunError                the rounds
@@ -77,7 +84,19 @@ class LaunchError(StartError):
     pass
 
 
+class ClockError(StartError):
+    pass
+
+
+class StateError(StartError):
+    pass
+
+
 class LinksError(StartError):
+    pass
+
+
+class CertificateError(StartError):
     pass
 
 
@@ -97,11 +116,27 @@ class ProtocolError(PeerError):
     pass
 
 
+class IdentityError(PeerError):
+    pass
+
+
+class AccessDenied(PeerError):
+    pass
+
+
+class Overloaded(PeerError):
+    pass
+
+
 class PayloadError(HffmError):
     pass
 
 
 class PayloadRefused(PayloadError):
+    pass
+
+
+class PayloadLate(PayloadRefused):
     pass
 
 
@@ -143,10 +178,17 @@ TABLE: dict[type[HffmError], tuple[int, str]] = {
     AddressError: (20, "UNAVAILABLE"),
     LaunchError: (21, "UNAVAILABLE"),
     LinksError: (22, "FAILED_PRECONDITION"),
+    CertificateError: (23, "UNAUTHENTICATED"),
+    ClockError: (24, "FAILED_PRECONDITION"),
+    StateError: (25, "FAILED_PRECONDITION"),
     UnreachableError: (30, "UNAVAILABLE"),
     LeaseExpired: (31, "UNAVAILABLE"),
     ProtocolError: (32, "FAILED_PRECONDITION"),
+    IdentityError: (33, "UNAUTHENTICATED"),
+    AccessDenied: (34, "PERMISSION_DENIED"),
+    Overloaded: (35, "RESOURCE_EXHAUSTED"),
     PayloadRefused: (40, "INVALID_ARGUMENT"),
+    PayloadLate: (43, "FAILED_PRECONDITION"),
     PayloadCorrupt: (41, "DATA_LOSS"),
     TransferStalled: (42, "DEADLINE_EXCEEDED"),
     QuorumError: (50, "ABORTED"),

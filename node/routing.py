@@ -10,6 +10,8 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
+
 Pair = tuple[str, str]
 Seconds = Mapping[Pair, float]
 
@@ -136,3 +138,17 @@ def metropolis_weights(edges: Iterable[Pair]) -> dict[Pair, float]:
             weights[node, other] = 1 / (1 + max(len(others), len(neighbours[other])))
         weights[node, node] = 1 - sum(weights[node, other] for other in sorted(others))
     return weights
+
+
+def contraction(edges: Iterable[Pair]) -> float:
+    """The second largest modulus of the eigenvalues of the Metropolis matrix: in every iteration, the distance to
+    the mean shrinks at least to this share of what it was (Xiao and Boyd, "Fast linear iterations for distributed
+    averaging", Systems & Control Letters 53, 2004). 1 less it is the spectral gap."""
+    weights = metropolis_weights(edges)
+    names = sorted({name for pair in weights for name in pair})
+    if len(names) < 2:
+        return 0.0
+    matrix = np.array([[weights.get((a, b), 0.0) for b in names] for a in names])
+    moduli = np.sort(np.abs(np.linalg.eigvalsh(matrix)))
+    found = float(moduli[-2])
+    return found if found > 1e-12 else 0.0

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from node.errors import HffmError
-from orchestrator.commands import compare, cost, links, plan, pretrain, report, run, standing
+from orchestrator.commands import certs, compare, cost, export, links, plan, pretrain, report, run, standing
 
 app = typer.Typer(
     name="hffm",
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (plan, cost, run, compare, links, standing, report, pretrain):
+for _command in (plan, cost, certs, run, compare, links, standing, report, export, pretrain):
     _command.register(app)
 
 

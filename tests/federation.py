@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ from node.plan import (
 )
 from node.randomness import generator
 from node.roles.life import live
+from node.security import Files
 from node.wire.channels import Channels
+from node.wire.tls import Tls
 
 TASK = TaskSpec(name="t", source="builtin:gqa")
 FAST = Limits(heartbeat_s=0.2, lease_s=5.0, connect_s=5.0, join_s=20.0, round_s=20.0, stall_s=5.0)
@@ -83,7 +86,7 @@ def make_plan(
     )
     return Plan(
         run_id="test",
-        scenario="test",
+        scenario=fields.pop("scenario", "test"),
         method="test",
         channel="table",
         seed=fields.pop("seed", 1),
@@ -150,10 +153,10 @@ class Federation:
                 assert status.state != "failed", status.message
                 await asyncio.sleep(0.02)
 
-    async def rounds(self, count: int) -> None:
-        await self.until("ready")
+    async def rounds(self, count: int, timeout_s: float = 30.0) -> None:
+        await self.until("ready", timeout_s)
         await self.control.StartRounds(pb.StartRoundsRequest(count=count))
-        await self.until("ready")
+        await self.until("ready", timeout_s)
 
     async def modules(self) -> dict[tuple[str, str], Values]:
         """(holder, module) -> final values."""
@@ -175,11 +178,17 @@ class Federation:
 
 
 @asynccontextmanager
-async def federation(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Federation]:
-    monkeypatch.setattr("node.roles.device.Learner", ArithmeticLearner)
-    channels = Channels()
+async def federation(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, certs: Path | None = None, learner: type = ArithmeticLearner
+) -> AsyncIterator[Federation]:
+    """`certs`: a folder of certificates for mutual TLS."""
+    monkeypatch.setattr("node.roles.device.Learner", learner)
+    channels = Channels(None if certs is None else Tls.of_operator(certs, plan))
     control = rpc.ControlStub(channels.to(plan.root.address or ""))
-    tasks = {n.id: asyncio.create_task(live(plan, n.id, NodeLog(n.id))) for n in plan.nodes}
+    tls = {
+        n.id: None if certs is None else Tls.of_node(Files.of(certs, n.id), plan, n.id) for n in plan.nodes
+    }
+    tasks = {n.id: asyncio.create_task(live(plan, n.id, NodeLog(n.id), tls=tls[n.id])) for n in plan.nodes}
     running = Federation(plan, tasks, control)
     watcher = asyncio.create_task(_watch(running))
     try:

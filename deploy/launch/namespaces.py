@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.launch.launcher import Launcher, NamespaceOf
@@ -13,17 +13,21 @@ from node.plan import Plan
 class NamespaceLauncher:
     """Sets a network up for each plan, and has another launcher start the nodes inside of it. Needs root.
 
-    The plan is one that `deploy.links.addressing.place_in_block` was applied to.
+    The plan is one that `deploy.links.addressing.place_in_block` was applied to. Nodes may do without TLS: nobody
+    outside of this host can connect to them.
     """
 
     def __init__(self, inner: Callable[[NamespaceOf], Launcher]) -> None:
         self._network: Network | None = None
         self._inner = inner(self._namespace)
 
-    def start(self, plan: Plan, plan_file: Path, logs: Path) -> None:
+    def start(self, plan: Plan, plan_file: Path, logs: Path, options: Sequence[str] = ()) -> None:
         self._remove()
         self._network = Network.create(plan)
-        self._inner.start(plan, plan_file, logs)
+        self._inner.start(plan, plan_file, logs, ["--insecure", *options])
+
+    def restart(self, node: str) -> None:
+        self._inner.restart(node)
 
     def ended(self) -> dict[str, int]:
         return self._inner.ended()

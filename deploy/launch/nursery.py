@@ -1,14 +1,15 @@
 """A process that imports torch once and forks every node from it, before gRPC or a thread exists in it.
 
-It reads one JSON object per line from standard input: {"start": {"plan": FILE, "id": NODE, "log": FILE,
-"namespace": NAME or null}}, {"signal": NUMBER}; and writes one per line to standard output: {"ready": true},
-{"started": NODE, "pid": N}, {"ended": NODE, "code": N}. When standard input closes, because the orchestrator is
-gone for whatever reason, it ends its nodes and itself.
+It reads one JSON object per line from standard input: {"start": {"id": NODE, "arguments": [of `hffm-node`],
+"log": FILE, "namespace": NAME or null}}, {"signal": NUMBER}; and writes one per line to standard output:
+{"ready": true}, {"started": NODE, "pid": N}, {"ended": NODE, "code": N}. When standard input closes, because the
+orchestrator is gone for whatever reason, it ends its nodes and itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -17,13 +18,16 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from deploy.links.entering import enter
+from deploy.links.interface import Interface
 from node.errors import HffmError
+from node.plan import Plan
 
 _PATIENCE_S = 10.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Nursery:
@@ -62,7 +66,7 @@ class Nursery:
         start = order["start"]
         pid = os.fork()
         if pid == 0:
-            _become(start["plan"], start["id"], start["log"], start["namespace"])
+            _become(start)
         self._children[pid] = start["id"]
         say({"started": start["id"], "pid": pid})
 
@@ -92,7 +96,7 @@ class Nursery:
         self._signal(signal.SIGKILL)
 
 
-def _become(plan_file: str, node: str, log: str, namespace: str | None) -> None:
+def _become(start: dict[str, Any]) -> None:
     """The forked child: never returns."""
     code = 70
     try:
@@ -100,20 +104,22 @@ def _become(plan_file: str, node: str, log: str, namespace: str | None) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.setsid()
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # nobody outlives a nursery that is killed
+        output = os.open(start["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if namespace is not None:
-            enter(namespace)
+        if start["namespace"] is not None:
+            enter(start["namespace"])
         import torch
 
         from node.__main__ import run_node
-        from node.plan import load_plan
 
         torch.set_num_threads(1)  # the parent's thread pool did not survive the fork
-        code = run_node(load_plan(Path(plan_file)), node, quiet=False)
+        # Its links have been shaped from outside; what they are in later rounds, the node knows first.
+        shaping = None if start["namespace"] is None else _following
+        code = run_node(start["arguments"], shaping)
     except HffmError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -122,6 +128,10 @@ def _become(plan_file: str, node: str, log: str, namespace: str | None) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _following(plan: Plan, node: str) -> Callable[[int], None]:
+    return Interface(plan, node).follow
 
 
 def say(message: dict[str, Any]) -> None:

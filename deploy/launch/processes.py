@@ -11,13 +11,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.launch.launcher import NamespaceOf, on_the_host, starting_order
+from deploy.launch.launcher import NamespaceOf, Pack, on_the_host, packs, state_of
 from node.errors import LaunchError
 from node.gate import ENVIRONMENT as GATE
 from node.plan import Plan
+from node.security import ENVIRONMENT as CERTS
 
 _READY_S = 120.0  # for torch to be imported, on a slow board
 
@@ -25,8 +28,9 @@ _READY_S = 120.0  # for torch to be imported, on a slow board
 def environment(gate: Path) -> dict[str, str]:
     """What every node of this host gets: turns at computing, one thread each, and no network look-ups."""
     slots = len(os.sched_getaffinity(0))
+    given = {name: value for name, value in os.environ.items() if name != CERTS}  # said to each node, or not
     return {
-        **os.environ,
+        **given,
         GATE: f"{slots}:{gate}",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -36,6 +40,35 @@ def environment(gate: Path) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "268435456",
         "MALLOC_TOP_PAD_": "16777216",
     }
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the nodes of one plan are started with."""
+
+    plan_file: Path = Path()
+    logs: Path = Path()
+    options: Sequence[str] = ()  # of `hffm-node`
+
+    packs: Mapping[str, Pack] = field(default_factory=dict)  # by node: those that share its process
+
+    @classmethod
+    def of(cls, plan: Plan, plan_file: Path, logs: Path, options: Sequence[str]) -> _Given:
+        return cls(plan_file, logs, options, {node: pack for pack in packs(plan) for node in pack})
+
+    def arguments(self, pack: Pack) -> list[str]:
+        state = state_of(self.logs, pack[0])
+        state = state if len(pack) == 1 else state.parent
+        return ["--plan", str(self.plan_file.resolve()), "--id", *pack, "--state", str(state), *self.options]
+
+    def log(self, pack: Pack) -> Path:
+        """The output of the process, to be found by the name of each of its nodes."""
+        first = (self.logs / f"{pack[0]}.log").resolve()
+        for other in pack[1:]:
+            link = first.with_name(f"{other}.log")
+            if not link.is_symlink():
+                link.symlink_to(first.name)
+        return first
 
 
 class ForkedLauncher:
@@ -55,20 +88,31 @@ class ForkedLauncher:
         self._ready = False
         self._closed = False
         self._running: set[str] = set()
+        self._given = _Given()
         self._codes: dict[str, int] = {}
         self._listener = threading.Thread(target=self._listen, daemon=True, name="nursery")
         self._listener.start()
 
-    def start(self, plan: Plan, plan_file: Path, logs: Path) -> None:
+    def start(self, plan: Plan, plan_file: Path, logs: Path, options: Sequence[str] = ()) -> None:
         self._wait_until(
             lambda: self._ready, _READY_S, "the process that nodes are forked from did not start"
         )
         self._codes.clear()
-        for node in starting_order(plan):
-            self._running.add(node)
-            log = str((logs / f"{node}.log").resolve())
-            what = {"plan": str(plan_file.resolve()), "id": node, "log": log}
-            self._order({"start": {**what, "namespace": self._namespace_of(node)}})
+        self._given = _Given.of(plan, plan_file, logs, options)
+        for pack in packs(plan):
+            self.restart(pack[0])
+
+    def restart(self, node: str) -> None:
+        pack = self._given.packs[node]
+        with self._said:
+            if self._running.intersection(pack):
+                return  # with another node of its process
+            for one in pack:
+                self._codes.pop(one, None)
+            self._running.update(pack)
+        log = str(self._given.log(pack))
+        what = {"id": pack[0], "arguments": self._given.arguments(pack), "log": log}
+        self._order({"start": {**what, "namespace": self._namespace_of(pack[0])}})
 
     def ended(self) -> dict[str, int]:
         with self._said:
@@ -116,8 +160,9 @@ class ForkedLauncher:
             with self._said:
                 self._ready = self._ready or "ready" in message
                 if "ended" in message:
-                    self._codes[message["ended"]] = message["code"]
-                    self._running.discard(message["ended"])
+                    pack = self._given.packs[message["ended"]]
+                    self._codes.update(dict.fromkeys(pack, message["code"]))
+                    self._running.difference_update(pack)
                 self._said.notify_all()
         with self._said:
             self._closed = True
@@ -139,35 +184,48 @@ class ProcessLauncher:
     def __init__(self, namespace_of: NamespaceOf = on_the_host) -> None:
         self._namespace_of = namespace_of
         self._gate = tempfile.TemporaryDirectory(prefix="hffm-gate-")
-        self._nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self._nodes: dict[str, subprocess.Popen[bytes]] = {}  # by the first node of each process
+        self._given = _Given()
 
-    def start(self, plan: Plan, plan_file: Path, logs: Path) -> None:
+    def start(self, plan: Plan, plan_file: Path, logs: Path, options: Sequence[str] = ()) -> None:
         self._nodes.clear()
-        for node in starting_order(plan):
-            command = [sys.executable, "-m", "node", "--plan", str(plan_file), "--id", node, "--tied"]
-            if (namespace := self._namespace_of(node)) is not None:
-                command = ["ip", "netns", "exec", namespace, *command]
-            with (logs / f"{node}.log").open("ab") as log:
-                self._nodes[node] = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    env=environment(Path(self._gate.name)),
-                    start_new_session=True,
-                )
+        self._given = _Given.of(plan, plan_file, logs, options)
+        for pack in packs(plan):
+            self.restart(pack[0])
+
+    def restart(self, node: str) -> None:
+        pack = self._given.packs[node]
+        if (before := self._nodes.get(pack[0])) is not None and before.stdin is not None:
+            if before.poll() is None:
+                return  # started again with another node of its process
+            before.stdin.close()
+        own = ["--tied", *self._given.arguments(pack)]
+        if (namespace := self._namespace_of(pack[0])) is None:
+            command = [sys.executable, "-m", "node", *own]
+        else:
+            program = [sys.executable, "-m", "deploy.launch.shaped", *own]
+            command = ["ip", "netns", "exec", namespace, *program]
+        with self._given.log(pack).open("ab") as log:
+            self._nodes[pack[0]] = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment(Path(self._gate.name)),
+                start_new_session=True,
+            )
 
     def ended(self) -> dict[str, int]:
-        codes = {node: process.poll() for node, process in self._nodes.items()}
-        return {node: code for node, code in codes.items() if code is not None}
+        codes = {first: process.poll() for first, process in self._nodes.items()}
+        ended = {first: code for first, code in codes.items() if code is not None}
+        return {node: code for first, code in ended.items() for node in self._given.packs[first]}
 
     def stop(self, patience_s: float) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._alone(patience_s):
                 return
-            for node, process in self._nodes.items():
-                if node not in self.ended():
-                    process.send_signal(number)
+            for process in self._nodes.values():
+                process.send_signal(number)  # to none that has ended
         self._alone(patience_s)
 
     def close(self) -> None:
@@ -178,6 +236,9 @@ class ProcessLauncher:
 
     def _alone(self, patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
-        while len(self.ended()) < len(self._nodes) and time.monotonic() < deadline:
+        while (busy := self._busy()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        return len(self.ended()) == len(self._nodes)
+        return not busy
+
+    def _busy(self) -> bool:
+        return any(process.poll() is None for process in self._nodes.values())

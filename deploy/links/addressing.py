@@ -6,10 +6,13 @@ plan, and the broadcast address. So the address of the root, which every plan ha
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
 
 from node.errors import LinksError
 from node.plan import Plan
@@ -74,6 +77,42 @@ def assignment_of(plan: Plan) -> Assignment:
             "let `hffm run --launcher namespaces` write the plan"
         )
     return Assignment(block, str(block[1]), addresses)
+
+
+def read_addresses(file: Path, plan: Plan) -> dict[str, str]:
+    """Node -> IPv4 address of a deployment, of all nodes of the plan: JSON, or YAML where PyYAML is installed.
+
+    Raises LinksError.
+    """
+    example = f"write lines such as `{plan.root.id}: 10.0.0.1`"
+    try:
+        text = file.read_text(encoding="utf-8")
+        addresses = {str(node): str(IPv4Address(str(address))) for node, address in _mapping(text).items()}
+    except OSError as error:
+        raise LinksError(f"{file}: cannot read the addresses: {error.strerror}") from error
+    except AddressValueError as error:
+        raise LinksError(f"{file}: {error}; {example}") from error
+    except ValueError as error:
+        raise LinksError(f"{file}: not a mapping; {example}") from error
+    if missing := [node for node in plan.by_id if node not in addresses]:
+        raise LinksError(f"{file}: no address for '{missing[0]}'; add `{missing[0]}: ...`")
+    return addresses
+
+
+def _mapping(text: str) -> dict[Any, Any]:
+    """Raises ValueError."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        import yaml  # of the orchestrator's machine; boards get JSON
+
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
+    if not isinstance(found, dict):
+        raise ValueError("not a mapping")
+    return found
 
 
 def _addresses(plan: Plan, block: IPv4Network) -> dict[str, str]:

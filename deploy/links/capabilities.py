@@ -27,19 +27,22 @@ class Check:
     why: str = ""  # it is not there: reason and remedy, in one line
 
 
-# What is needed, in the order in which it is worth complaining about.
+# What is needed, in the order in which it is worth complaining about. A probe checks what its place is about: this
+# host's namespaces (`probe`) or its containers (`deploy.launch.probing`).
 _NAMESPACES = ("linux", "ip", "rights", "netns", "veth", "bridge")
-_KERNEL = (*_NAMESPACES, "tc", "sch_htb", "cls_u32")
+_CONTAINERS = ("docker", "compose", "image")
+_KERNEL = (*_CONTAINERS, *_NAMESPACES, "tc", "sch_htb", "cls_u32")
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "paced": (),
     "namespaces": _NAMESPACES,  # the launcher, whatever the links
+    "containers": _CONTAINERS,  # the same
     "tbf": (*_KERNEL, "sch_tbf"),
     "netem": (*_KERNEL, "sch_netem"),
 }
 
 # In the throwaway namespace: name -> (tool, its arguments, kernel option)
-_TRIALS: Mapping[str, tuple[str, str, str]] = {
+TRIALS: Mapping[str, tuple[str, str, str]] = {
     "veth": ("ip", "link add trial0 type veth peer name trial1", "CONFIG_VETH"),
     "bridge": ("ip", "link add trial2 type bridge", "CONFIG_BRIDGE"),
     "sch_htb": ("tc", "qdisc add dev lo root handle 1: htb default 0", "CONFIG_NET_SCH_HTB"),
@@ -66,14 +69,29 @@ class Capabilities:
     checks: Mapping[str, Check]
 
     def lacks(self, what: str) -> Check | None:
-        """The first thing missing for a backend, or for `namespaces`."""
-        return next((self.checks[name] for name in NEEDS[what] if not self.checks[name].ok), None)
+        """The first thing missing for a backend, or for a launcher of `NEEDS`."""
+        found = (self.checks[name] for name in NEEDS[what] if name in self.checks)
+        return next((check for check in found if not check.ok), None)
 
     def require(self, what: str) -> None:
         """Raises LinksError with reason and remedy."""
         if missing := self.lacks(what):
-            label = "--launcher namespaces" if what == "namespaces" else f"--links {what}"
+            label = f"--launcher {what}" if what in ("namespaces", "containers") else f"--links {what}"
             raise LinksError(f"{label}: {missing.why}")
+
+
+def require_own_interface() -> None:
+    """What it takes to shape an interface of one's own, in a container or on a board. Raises LinksError."""
+    for check in (_linux(), _tool("ip"), _tool("tc"), _rights("CAP_NET_ADMIN")):
+        if not check.ok:
+            raise LinksError(f"shaping an interface: {check.why}")
+
+
+def explained(error: LinksError, shaper: str) -> LinksError:
+    """What tc said, with the remedy where it is a kernel that lacks something."""
+    if "is unknown" not in str(error):
+        return error
+    return LinksError(f"{error}; {_remedy(f'sch_{shaper}')}")
 
 
 def probe() -> Capabilities:
@@ -86,7 +104,7 @@ def _checks() -> Iterator[Check]:
     yield from first
     blocked = next((c for c in first if not c.ok and c.name != "tc"), None)
     if blocked is not None:
-        yield from (Check(name, False, blocked.why) for name in ("netns", *_TRIALS))
+        yield from (Check(name, False, blocked.why) for name in ("netns", *TRIALS))
         return
     name = f"hffm-trial-{os.getpid()}"
     made = attempt("ip", "netns", "add", name)
@@ -94,26 +112,32 @@ def _checks() -> Iterator[Check]:
         why = (
             f"this machine makes no network namespaces ({_one_line(made.stderr)}): run outside of a container"
         )
-        yield from (Check(n, False, f"{why}, {_UNPRIVILEGED}") for n in ("netns", *_TRIALS))
+        yield from (Check(n, False, f"{why}, {_UNPRIVILEGED}") for n in ("netns", *TRIALS))
         return
     try:
         yield Check("netns", True)
-        yield from (_trial(name, what, has_tc=first[2].ok) for what in _TRIALS)
+        yield from (_trial(name, what, has_tc=first[2].ok) for what in TRIALS)
     finally:
         with suppress(LinksError):
             attempt("ip", "netns", "del", name)
 
 
 def _trial(namespace: str, what: str, has_tc: bool) -> Check:
-    tool, arguments, option = _TRIALS[what]
+    tool, arguments, _ = TRIALS[what]
     if tool == "tc" and not has_tc:
         return Check(what, False, _tool("tc").why)
     said = attempt(tool, "-n", namespace, *arguments.split())
-    if said.returncode == 0:
-        return Check(what, True)
-    remedy = f"try `modprobe {what}`, or a kernel with {option}"
-    other = ", or use --links tbf or paced" if what == "sch_netem" else f", {_UNPRIVILEGED}"
-    return Check(what, False, f"the kernel has no {what} ({_one_line(said.stderr)}): {remedy}{other}")
+    return Check(what, True) if said.returncode == 0 else lacking(what, said.stderr)
+
+
+def lacking(what: str, complaint: str) -> Check:
+    """Of a trial that failed with this complaint."""
+    return Check(what, False, f"the kernel has no {what} ({_one_line(complaint)}): {_remedy(what)}")
+
+
+def _remedy(what: str) -> str:
+    other = "or use --links tbf or paced" if what == "sch_netem" else _UNPRIVILEGED
+    return f"try `modprobe {what}`, or a kernel with {TRIALS[what][2]}, {other}"
 
 
 def _linux() -> Check:
@@ -128,9 +152,10 @@ def _tool(name: str) -> Check:
     return Check(name, ok, "" if ok else f"`{name}` is not installed: install iproute2, {_UNPRIVILEGED}")
 
 
-def _rights() -> Check:
+def _rights(*needed: str) -> Check:
+    """`needed`: names of capabilities; default: those for namespaces."""
     held = _effective()
-    missing = [name for name, bit in _RIGHTS.items() if not held >> bit & 1]
+    missing = [name for name in needed or _RIGHTS if not held >> _RIGHTS[name] & 1]
     if not missing:
         return Check("rights", True)
     return Check("rights", False, f"missing rights ({', '.join(missing)}): run as root, {_UNPRIVILEGED}")

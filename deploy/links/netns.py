@@ -21,16 +21,14 @@ from deploy.links import leftovers
 from deploy.links.addressing import Assignment, assignment_of
 from deploy.links.capabilities import probe
 from deploy.links.commands import batch, run
-from deploy.links.tc import SHAPERS, setup_lines, update_lines
+from deploy.links.tc import SHAPERS, setup_lines
 from node.errors import LinksError
 from node.plan import Plan
+from node.wire.overhead import BUFFER_FRAMES
 
 INTERFACE = "eth0"
 _CONTROLS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
-# One buffer handed to a queueing discipline is at most so many frames: whole buffers of 64 kB would make steps of
-# 26 ms at 20 Mbit/s, single frames cost processor time.
-_FRAMES_PER_BUFFER = 8
-_QUIET = f"addrgenmode none gso_max_segs {_FRAMES_PER_BUFFER}"  # no IPv6, whose discovery would be shaped too
+_QUIET = f"addrgenmode none gso_max_segs {BUFFER_FRAMES}"  # no IPv6, whose discovery would be shaped too
 
 
 class Network:
@@ -70,14 +68,6 @@ class Network:
 
     def namespace(self, node: str) -> str:
         return leftovers.namespace(self.ident, node)
-
-    def reshape(self, plan: Plan) -> None:
-        """Gives the links their properties of this plan, which has the same links; queued packets stay queued."""
-        shaper = SHAPERS.get(self._plan.links_backend)
-        if shaper is not None:
-            for node in plan.by_id:
-                batch("tc", "-n", self.namespace(node), lines=update_lines(self._plan, plan, node, shaper))
-        self._plan = plan
 
     def remove(self) -> None:
         leftovers.remove(self.ident)

@@ -21,6 +21,7 @@ class Properties(BaseModel):
     jitter_s: _NonNegative
     loss: Annotated[float, Field(ge=0, lt=1)]
     power_w: _NonNegative
+    receive_w: _NonNegative = 0.0
 
 
 class Profile(BaseModel):

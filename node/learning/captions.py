@@ -40,6 +40,22 @@ def draw_text(scene: Scene, rng: np.random.Generator) -> Text:
     thing = scene[rng.integers(len(scene))]
     if rng.random() < CLOZE_SHARE:
         return _cloze(thing, scene, rng)
+    return _question(thing, scene, rng)
+
+
+def draw_question(scene: Scene, rng: np.random.Generator) -> Text:
+    """A question alone."""
+    return _question(scene[rng.integers(len(scene))], scene, rng)
+
+
+def caption(scene: Scene, rng: np.random.Generator) -> str:
+    """One or two things of the scene, named in any order."""
+    order = rng.permutation(len(scene))[:2]
+    named = [f"a {scene[i].size} {scene[i].color} {scene[i].shape}" for i in order]
+    return " and ".join(named)
+
+
+def _question(thing: Thing, scene: Scene, rng: np.random.Generator) -> Text:
     family = rng.integers(4)
     if family == 0:
         return _exists(thing, scene, rng)

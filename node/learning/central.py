@@ -1,6 +1,7 @@
 """The central check: how well each family of questions can be learned when all samples are in one place.
 
-`python -m node.learning.central [--backbone B] [--samples N] [--epochs N] [--seed N] [TASK ...]` prints a table.
+`python -m node.learning.central [--backbone B] [--tunings KINDS] [--samples N] [--epochs N] [TASK ...]` prints a
+table.
 What stays near its baseline here cannot tell methods apart in a federation either.
 """
 
@@ -14,14 +15,15 @@ import torch
 
 from node.learning import local
 from node.learning.baseline import question_only
+from node.learning.local import Part
 from node.learning.partition import deal
 from node.learning.shard import Shard
 from node.learning.sources import open_corpus
 from node.model.backbone import BUILTIN
-from node.model.frozen import FrozenVilt
-from node.model.parameters import FlatParameters
-from node.model.schema import BUILTIN_ANSWERS, initial_module, module_schemas
-from node.plan import ModelSpec, PartitionSpec, TaskSpec, TrainingSpec
+from node.model.heads import make_head
+from node.model.model import Model
+from node.model.schema import initial_module, module_schemas
+from node.plan import SOURCES, ModelSpec, PartitionSpec, TaskSpec, TrainingSpec
 from node.randomness import generator
 
 
@@ -35,20 +37,25 @@ class Family:
     total: int
 
 
-def central_check(task: TaskSpec, backbone: str = BUILTIN, epochs: int = 6, seed: int = 0) -> list[Family]:
-    """Trains adapters and head on all training samples of a task; accuracy by kind of question."""
+def central_check(
+    task: TaskSpec, model_spec: ModelSpec | None = None, epochs: int = 6, seed: int = 0
+) -> list[Family]:
+    """Trains what is tuned, and a head, on all training samples of a task; accuracy by kind of question."""
     torch.set_num_threads(1)
+    model_spec = model_spec or ModelSpec()
     spec = TrainingSpec(epochs=epochs)
-    frozen = FrozenVilt(backbone)
-    schemas = module_schemas(ModelSpec(backbone=backbone), [task])
-    adapter, head = (FlatParameters(schema, initial_module(schema, seed)) for schema in schemas)
+    schemas = module_schemas(model_spec, [task])
+    model = Model(model_spec, [task], schemas)
+    parameters = {m.name: model.parameters(m.name, initial_module(m, seed)) for m in schemas}
+    model.bind(parameters)
     corpus = open_corpus(task, seed)
     shards = deal(corpus.labels_N, 1, PartitionSpec(kind="iid"), task.test_fraction, seed, task.name)
     (train,), (test,) = shards.train, shards.test
-    optimizer = adapter.optimizer(spec.learning_rate, spec.weight_decay)
-    rng = generator(seed, "central", task.name)
-    local.train(frozen, Shard(corpus, train, frozen), adapter, head, optimizer, spec, rng)
-    right_N = local.right(frozen, Shard(corpus, test, frozen), adapter, head)
+    head = make_head(task, corpus.answers)
+    part = Part(task, head, Shard(corpus, train, model, task), Shard(corpus, test, model, task), 0.0)
+    trained = [(p, p.optimizer(spec.learning_rate, spec.weight_decay)) for p in parameters.values()]
+    local.train(model, part, trained, spec, generator(seed, "central", task.name))
+    right_N = local.right(model, part)
     kinds_N = np.array([corpus.kinds[index] for index in test])
     families = []
     for kind in sorted(set(kinds_N.tolist())):
@@ -59,18 +66,23 @@ def central_check(task: TaskSpec, backbone: str = BUILTIN, epochs: int = 6, seed
 
 
 def main() -> None:
-    names = [source.removeprefix("builtin:") for source in BUILTIN_ANSWERS]
+    names = [source.removeprefix("builtin:") for source in SOURCES if source.startswith("builtin:")]
     parser = argparse.ArgumentParser(
         prog="python -m node.learning.central", description=__doc__.split("\n")[0]
     )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"built-in tasks: {', '.join(names)} (all)")
     parser.add_argument("--backbone", default=BUILTIN, help="built-in, a folder or a hub name")
+    parser.add_argument("--tunings", default="adapters", help="kinds, with commas between them")
+    parser.add_argument("--experts", type=int, help="of a mixture (none)")
     parser.add_argument(
         "--samples", type=int, default=100, help="samples per answer, a fifth of them for testing"
     )
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    experts = {"count": given.experts} if given.experts else None
+    kinds = [kind for kind in given.tunings.split(",") if kind]
+    spec = ModelSpec.model_validate({"backbone": given.backbone, "tunings": kinds, "experts": experts})
     print(f"{'task':8} {'question':36} {'accuracy':>8} {'baseline':>8} {'samples':>8}")
     for name in given.tasks or names:
         task = TaskSpec.model_validate(
@@ -81,7 +93,7 @@ def main() -> None:
                 "test_fraction": 0.2,
             }
         )
-        for f in central_check(task, given.backbone, given.epochs, given.seed):
+        for f in central_check(task, spec, given.epochs, given.seed):
             print(f"{name:8} {f.kind:36} {f.accuracy:8.3f} {f.baseline:8.3f} {f.total:8d}")
 
 

@@ -1,27 +1,20 @@
-"""A corpus: questions about images, each answered by one of a fixed list of answers."""
+"""A corpus: samples of one task, each with one of a fixed list of answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from node.learning.drawing import Pixels
+from node.model.example import Example
 
 Labels = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Example:
-    question: str
-    image: Pixels  # [height, width, 3]
-
-
 class Corpus(Protocol):
-    """All samples of one task. Labels and kinds are at hand; questions and images are made when asked for."""
+    """All samples of one task. Labels and kinds are at hand; the samples themselves are made when asked for."""
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -33,7 +26,10 @@ class Corpus(Protocol):
 
     @property
     def kinds(self) -> Sequence[str]:
-        """Of every sample, what kind of question it asks: all that a guess without the image can go by."""
+        """Of every sample, what kind of question it asks: all that a guess can go by that looks no further."""
 
     def example(self, index: int) -> Example:
-        """Question and image of one sample."""
+        """One sample."""
+
+
+__all__ = ["Corpus", "Example", "Labels"]

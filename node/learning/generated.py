@@ -1,4 +1,5 @@
-"""The built-in corpora that are drawn: scenes of things (as GQA asks about) and stylised pictures (as Art does).
+"""The built-in corpora that are drawn: scenes of things, asked about (as GQA does), classified, captioned and
+matched with captions; stylised pictures (as Art asks about); and the series of an accelerometer.
 
 Sample i of a corpus has answer i modulo the number of answers, and everything else about it comes from a generator
 named after it, so that any node can make any sample without the others.
@@ -11,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from node.learning import paintings
+from node.learning import motions, paintings
 from node.learning.corpus import Example, Labels
 from node.learning.scenes import COLOR_NAMES, COUNTS, SHAPE_NAMES, SIZES, draw_scene, render
 from node.randomness import generator
@@ -39,6 +40,27 @@ def _size(answer: str, rng: np.random.Generator) -> Example:
     return Example(f"is the {scene[0].shape} big or small?", render(scene, rng))
 
 
+def _single(answer: str, rng: np.random.Generator) -> Example:
+    scene = draw_scene(rng, 1, shape=answer)
+    return Example(image=render(scene, rng))
+
+
+def _captioned(answer: str, rng: np.random.Generator) -> Example:
+    color, shape = answer.split()
+    return Example(image=render(draw_scene(rng, 1, color=color, shape=shape), rng))
+
+
+def _matched(answer: str, rng: np.random.Generator) -> Example:
+    """A false caption is wrong in the colour or in the shape."""
+    (thing,) = scene = draw_scene(rng, 1)
+    color, shape = thing.color, thing.shape
+    if answer == "no" and rng.random() < 0.5:
+        color = str(rng.choice([name for name in COLOR_NAMES if name != color]))
+    elif answer == "no":
+        shape = str(rng.choice([name for name in SHAPE_NAMES if name != shape]))
+    return Example(f"a {color} {shape}", render(scene, rng))
+
+
 # Family: its answers, and what makes a sample for one of them.
 Families = dict[str, tuple[tuple[str, ...], Maker]]
 GQA: Families = {
@@ -52,6 +74,12 @@ ART: Families = {
     "palette": (tuple(paintings.PALETTES), paintings.ask_palette),
     "subject": (tuple(paintings.SUBJECTS), paintings.ask_subject),
 }
+SHAPES: Families = {"shapes": (SHAPE_NAMES, _single)}
+MATCHING: Families = {"matching": (("no", "yes"), _matched)}
+CAPTIONS: Families = {
+    "captions": (tuple(f"{color} {shape}" for color in COLOR_NAMES for shape in SHAPE_NAMES), _captioned)
+}
+MOTION: Families = {"motion": (motions.ACTIVITIES, motions.record)}
 
 
 class GeneratedCorpus:

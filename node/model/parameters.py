@@ -7,26 +7,45 @@ is that vector again.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from node.model.schema import Flat, tensor_views
 from node.plan import Module
 
 
 class FlatParameters:
-    """One module, ready to be trained. The values that came in are left alone."""
+    """One module, ready to be trained. The values that came in are left alone.
 
-    def __init__(self, module: Module, values_P: Flat) -> None:
-        self.values: Flat = values_P.astype("float32", copy=True)
-        gradient_P = self.values * 0
-        self.flat_P = torch.from_numpy(self.values)
+    `base_P`: what the values are the difference from, for layers of the backbone. `trained`: False, if it only
+    serves.
+    """
+
+    def __init__(
+        self, module: Module, values_P: Flat, base_P: Flat | None = None, *, trained: bool = True
+    ) -> None:
+        self._base_P = base_P
+        whole_P: Flat = values_P.astype("float32", copy=True)
+        if base_P is not None:
+            whole_P += base_P
+        gradient_P = whole_P * 0
+        self._whole_P = whole_P
+        self.trained = trained
+        self.flat_P = torch.from_numpy(whole_P)
         self.flat_P.grad = torch.from_numpy(gradient_P)
-        self.tensors: dict[str, Tensor] = {}
-        views = zip(tensor_views(module, self.values), tensor_views(module, gradient_P), strict=True)
+        self.tensors: dict[str, nn.Parameter] = {}
+        views = zip(tensor_views(module, whole_P), tensor_views(module, gradient_P), strict=True)
         for (name, value), (_, gradient) in views:
-            leaf = torch.from_numpy(value).requires_grad_()
-            leaf.grad = torch.from_numpy(gradient)  # backward adds to it in place, hence to the flat gradient
+            leaf = nn.Parameter(torch.from_numpy(value), requires_grad=trained)
+            if trained:
+                leaf.grad = torch.from_numpy(
+                    gradient
+                )  # backward adds to it in place, hence to the flat gradient
             self.tensors[name] = leaf
+
+    @property
+    def values(self) -> Flat:
+        """As they are sent."""
+        return self._whole_P if self._base_P is None else self._whole_P - self._base_P
 
     def optimizer(self, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
         """AdamW is elementwise: stepping the flat vector is stepping each tensor."""

@@ -25,7 +25,9 @@ def whiten(images_BHWC: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images_BHWC).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def save_processor(folder: Path, vocabulary: Sequence[str], length: int, *, side: int, patch: int) -> None:
+def save_vilt_processor(
+    folder: Path, vocabulary: Sequence[str], length: int, *, side: int, patch: int
+) -> None:
     """Tokenizer and image processor, so that ViltProcessor.from_pretrained(folder) works."""
     from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
     from transformers.models.vilt.processing_vilt import ViltProcessor
@@ -33,4 +35,17 @@ def save_processor(folder: Path, vocabulary: Sequence[str], length: int, *, side
     make_images: Any = ViltImageProcessorPil  # its keywords are not typed
     make: Any = ViltProcessor
     images = make_images(size={"shortest_edge": side}, size_divisor=patch)
+    make(images, tokenizer_of(vocabulary, length)).save_pretrained(folder)
+
+
+def save_clip_processor(folder: Path, vocabulary: Sequence[str], length: int, *, side: int) -> None:
+    """The same for CLIPProcessor."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    from transformers.models.clip.processing_clip import CLIPProcessor
+
+    make_images: Any = CLIPImageProcessorPil
+    make: Any = CLIPProcessor
+    half = [0.5, 0.5, 0.5]
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    images = make_images(**sizes, image_mean=half, image_std=half)
     make(images, tokenizer_of(vocabulary, length)).save_pretrained(folder)

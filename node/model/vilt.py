@@ -1,4 +1,4 @@
-"""A frozen ViLT with adapters: what is below the first adapter is computed once per sample, the rest in each step.
+"""ViLT: one transformer over the joint embeddings of text and image (Kim et al., arXiv 2102.03334).
 
 Shape suffixes: B samples, T text tokens, N patches, S = T + 1 + N tokens, D hidden width.
 """
@@ -6,15 +6,22 @@ Shape suffixes: B samples, T text tokens, N patches, S = T + 1 + N tokens, D hid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# From the module itself: the package imports lazily, and a fork server should hold all that is needed.
+# From the modules themselves: the package imports lazily, and a fork server should hold all that is needed. Named
+# classes, since what Auto classes pick depends on what else is installed.
+from transformers.models.bert.tokenization_bert import BertTokenizer
+from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
 from transformers.models.vilt.modeling_vilt import ViltModel
 
-from node.model.schema import PARALLEL, adapter_tensor
+from node.model.backbone import BackboneShape, Encoder
+from node.model.example import Example
+from node.model.loading import check_words, load_part, load_weights, pixels
+from node.model.tower import Encoded, Tokens
 
 
 def embed(vilt: ViltModel, ids_BT: Tensor, pixels_BCHW: Tensor) -> Tensor:
@@ -37,43 +44,50 @@ def embed(vilt: ViltModel, ids_BT: Tensor, pixels_BCHW: Tensor) -> Tensor:
     return torch.cat([text_BTD + kinds[0], image_BND + kinds[1]], dim=1)
 
 
-def pad(tokens: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Samples [S_i, D] as a batch [B, S, D], and a mask to add to attention scores (None: nothing is padded)."""
-    lengths = [len(sample) for sample in tokens]
-    if min(lengths) == max(lengths):
-        return torch.stack(list(tokens)), None
-    batch_BSD = nn.utils.rnn.pad_sequence(list(tokens), batch_first=True)
-    beyond_BS = torch.arange(max(lengths))[None] >= torch.tensor(lengths)[:, None]
-    mask = torch.zeros(beyond_BS.shape).masked_fill_(beyond_BS, torch.finfo(torch.float32).min)
-    return batch_BSD, mask[:, None, None, :]
+class ViltBackbone:
+    """Also its own only encoder. A sample without text has an empty one, a sample without image no patches."""
+
+    def __init__(self, where: str, shape: BackboneShape) -> None:
+        self.shape_: BackboneShape = shape
+        self._vilt: Any = load_weights(ViltModel, where)
+        self._tokenizer = load_part(BertTokenizer, where)
+        self._images = load_part(ViltImageProcessorPil, where)
+        check_words(where, self._tokenizer, self._vilt.config.vocab_size)
+        self.root: nn.Module = self._vilt
+        self.towers = (_Joint(self._vilt, shape.encoders[0], self._tokenizer, self._images),)
+
+    @property
+    def shape(self) -> BackboneShape:
+        return self.shape_
+
+    def finish(self, tokens: Mapping[str, Tokens]) -> Encoded:
+        (only,) = tokens.values()
+        hidden_BSD = self._vilt.layernorm(only.hidden_BSD)
+        return Encoded(self._vilt.pooler(hidden_BSD), {"joint": Tokens(hidden_BSD, only.lengths_B)})
 
 
-def add_adapters(hidden_BSD: Tensor, layer: int, adapter: Mapping[str, Tensor]) -> Tensor:
-    """The layer's output with its parallel adapters' outputs added (double adapters, Section IV-A).
+class _Joint:
+    def __init__(self, vilt: Any, shape: Encoder, tokenizer: Any, images: Any) -> None:
+        self.shape = shape
+        self._vilt = vilt
+        self._tokenizer = tokenizer
+        self._images = images
+        self._longest = vilt.config.max_position_embeddings
 
-    Each is up(relu(down(x))). Side by side they are one adapter of their joint width, computed as such.
-    """
+    def inputs(self, example: Example) -> tuple[Tensor, ...]:
+        ids = self._tokenizer(example.text, truncation=True, max_length=self._longest)["input_ids"]
+        if example.image is None:
+            return (torch.tensor(ids),)
+        return torch.tensor(ids), pixels(self._images, example.image)
 
-    def of(part: str) -> list[Tensor]:
-        return [adapter[adapter_tensor(layer, branch, part)] for branch in PARALLEL]
+    def embed(self, inputs: Sequence[Tensor]) -> Tensor:
+        ids_BT, *images = inputs
+        if images:
+            return embed(self._vilt, ids_BT, images[0])
+        parts = self._vilt.embeddings
+        text_BTD: Tensor = parts.text_embeddings(input_ids=ids_BT) + parts.token_type_embeddings.weight[0]
+        return text_BTD
 
-    inner = F.relu(F.linear(hidden_BSD, torch.cat(of("down.weight")), torch.cat(of("down.bias"))))
-    bias = torch.stack(of("up.bias")).sum(0)
-    return hidden_BSD + F.linear(inner, torch.cat(of("up.weight"), dim=1), bias)
-
-
-@torch.no_grad()
-def below_adapters(vilt: ViltModel, ids_BT: Tensor, pixels_BCHW: Tensor) -> Tensor:
-    """Output [B, S, D] of the first layer, to which nothing that is trained contributes."""
-    hidden: Tensor = vilt.encoder.layer[0](embed(vilt, ids_BT, pixels_BCHW))[0]
-    return hidden
-
-
-def pooled(vilt: ViltModel, first_BSD: Tensor, mask: Tensor | None, adapter: Mapping[str, Tensor]) -> Tensor:
-    """Pooled output [B, D] of the whole model from the first layer's output."""
-    hidden_BSD = add_adapters(first_BSD, 0, adapter)
-    for index, layer in enumerate(vilt.encoder.layer[1:], start=1):
-        hidden_BSD = add_adapters(layer(hidden_BSD, mask)[0], index, adapter)
-    assert vilt.pooler is not None  # loaded with it
-    result: Tensor = vilt.pooler(vilt.layernorm(hidden_BSD))
-    return result
+    def layer(self, index: int, hidden_BSD: Tensor, mask: Tensor | None) -> Tensor:
+        hidden: Tensor = self._vilt.encoder.layer[index](hidden_BSD, mask)[0]
+        return hidden

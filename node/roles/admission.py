@@ -7,12 +7,28 @@ from collections.abc import Collection
 
 from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest
 
-from node.errors import BusyError, PayloadRefused
+from node.errors import BusyError, PayloadLate, PayloadRefused, PlanError
 from node.payload import largest_size_bytes
-from node.plan import Cluster, Module, Plan, Relay
+from node.plan import CLUSTER_TIER, Cluster, Module, Plan, Relay
+from node.wire.stream import WINDOW_BYTES
 
 _SHA256_BYTES = 32
+_ROUNDING = 1 + 1e-6  # a consensus comes to the sum of the weights from both sides
 _LARGEST_WEIGHT = 2.0**53  # a float64 counts samples exactly up to here
+
+
+def inflight_bytes(plan: Plan, node_id: str) -> int:
+    """Room for payloads on their way into a node: as the plan says, or twice what can honestly be under way."""
+    largest = max((largest_size_bytes(m) for m in plan.modules), default=0)
+    cluster = plan.cluster_of(node_id)
+    if cluster is not None:
+        largest = max(largest, 2 * WINDOW_BYTES)  # of what is passed on, padding too
+    limit = plan.limits.inflight_bytes
+    if limit is None:
+        return 2 * largest * (len(plan.children(node_id)) + len(cluster.members if cluster else ()))
+    if limit < largest:
+        raise PlanError(f"limits.inflight_bytes: {limit}, and a payload may take {largest}: raise it")
+    return limit
 
 
 def check_manifest(
@@ -22,6 +38,10 @@ def check_manifest(
 
     `entitled`: the devices whose training may be behind this payload. `trailed`: its digest may come last.
     """
+    if len(manifest.contributors) > len(plan.devices):
+        raise PayloadRefused(
+            f"{len(manifest.contributors)} contributors, and the plan has {len(plan.devices)} devices"
+        )
     module = plan.module(manifest.module)
     if module is None:
         known = ", ".join(m.name for m in plan.modules)
@@ -33,13 +53,15 @@ def check_manifest(
         and not (trailed and not manifest.sha256)
     ):
         raise PayloadRefused(f"module '{module.name}': the manifest carries no SHA-256 digest")
-    _check_weight(manifest)
+    _check_weight(plan, module, manifest)
     names = list(manifest.contributors)
     if len(set(names)) != len(names):
         raise PayloadRefused(f"module '{module.name}': a contributor is listed twice")
-    strangers = sorted(set(names).difference(entitled))
+    strangers = sorted(set(names).difference(set(entitled) & {d.id for d in plan.devices}))
     if strangers:
         raise PayloadRefused(f"module '{module.name}': '{strangers[0]}' is not below '{manifest.sender}'")
+    if idle := [name for name in names if not plan.holds(name, module.name)]:
+        raise PayloadRefused(f"module '{module.name}': '{idle[0]}' does not hold it in the plan")
     return module
 
 
@@ -48,11 +70,16 @@ def check_peer(plan: Plan, cluster: Cluster, attempt: int, me: str, manifest: Ma
     if manifest.attempt > attempt:
         raise BusyError(f"'{me}' has not heard yet of attempt {manifest.attempt} at round {manifest.round}")
     if manifest.attempt < attempt:
-        raise PayloadRefused(f"attempt {manifest.attempt} at round {manifest.round} is over: {attempt} is on")
+        raise PayloadLate(f"attempt {manifest.attempt} at round {manifest.round} is over: {attempt} is on")
+    module = plan.module(manifest.module)
+    if module is not None and not module.due(CLUSTER_TIER, manifest.round):
+        raise PayloadRefused(f"module '{module.name}' does not go device to device in round {manifest.round}")
     sender = manifest.sender
+    if manifest.step >= (cluster.gossip.iterations if cluster.gossip is not None else 1):
+        raise PayloadRefused(f"iteration {manifest.step} is not in the plan")
     if cluster.gossip is not None:
-        edges = cluster.gossip.edges if attempt == 0 else cluster.edges
-        if sender != peer or manifest.purpose != PURPOSE_UPDATE or not {(me, peer), (peer, me)} & set(edges):
+        near = {(me, peer), (peer, me)} & set(cluster.gossip.edges)
+        if sender != peer or manifest.purpose != PURPOSE_UPDATE or not near:
             raise PayloadRefused(f"'{peer}' is no neighbour of '{me}' in the plan, or speaks for another")
         return check_manifest(plan, manifest, cluster.members)
     if manifest.purpose == PURPOSE_AGGREGATE:
@@ -61,7 +88,6 @@ def check_peer(plan: Plan, cluster: Cluster, attempt: int, me: str, manifest: Ma
         return check_manifest(plan, manifest, cluster.members)
     if manifest.purpose != PURPOSE_UPDATE or peer not in cluster.children(me):
         raise PayloadRefused(f"'{peer}' has nothing to push to '{me}' in the plan")
-    module = plan.module(manifest.module)
     summed = module is not None and cluster.relays(module) is Relay.AGGREGATE
     if sender != peer and (summed or sender not in cluster.subtree(peer)):
         raise PayloadRefused(f"'{peer}' may not push as '{sender}'")
@@ -77,10 +103,13 @@ def _check_size(plan: Plan, module: Module, manifest: Manifest) -> None:
         raise PayloadRefused(f"module '{module.name}': {manifest.padding_bytes} bytes of padding")
 
 
-def _check_weight(manifest: Manifest) -> None:
+def _check_weight(plan: Plan, module: Module, manifest: Manifest) -> None:
     weight = manifest.weight
     if not math.isfinite(weight) or not 0 <= weight <= _LARGEST_WEIGHT:
         raise PayloadRefused(f"module '{manifest.module}': impossible weight {weight}")
+    most = plan.most_samples(module) * len(manifest.contributors)
+    if weight > most * _ROUNDING:
+        raise PayloadRefused(f"module '{module.name}': weight {weight:g}, and the data have {most:g} samples")
     if manifest.purpose == PURPOSE_SNAPSHOT:
         return
     if (weight > 0) != bool(manifest.size_bytes) or (weight > 0) != bool(manifest.contributors):

@@ -7,46 +7,77 @@ they push, and hands the result back. A module that nobody trained keeps its val
 from __future__ import annotations
 
 import time
+from collections.abc import Container
+from typing import NoReturn
 
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest
 
-from node.aggregation import RunningSum, Update
-from node.errors import PayloadRefused
+from node.aggregation import Collection, Update, collection_for
+from node.errors import BusyError, PayloadLate, PayloadRefused, RunError, UnreachableError
 from node.log import NodeLog
 from node.payload import Payload, Values
 from node.plan import Module, Plan
 from node.roles.admission import check_manifest
-from node.roles.member import Held, Member
+from node.roles.held import Held
+from node.roles.journal import Kept, Progress
+from node.roles.member import Member
 from node.roles.regrouping import Regrouping
 from node.waiting import Change
 from node.wire.family import Family
 from node.wire.intake import Key, Partial, key_of
+from node.wire.tls import Tls
 from node.wire.transfer import Outgoing
+
+_PER_TIER = 0.25  # of the deadline of a round: what each tier adds to it
 
 
 class Aggregator(Member):
     """Also the `Receiver` of what its children push."""
 
-    def __init__(self, plan: Plan, node_id: str, log: NodeLog, family: Family) -> None:
-        super().__init__(plan, node_id, log)
+    def __init__(
+        self, plan: Plan, node_id: str, log: NodeLog, family: Family, tls: Tls | None = None
+    ) -> None:
+        super().__init__(plan, node_id, log, tls)
         self.family = family
         self._open_round: int | None = None  # the round whose updates are taken now
-        self._sums: dict[str, RunningSum] = {}
+        self._sums: dict[str, Collection] = {}
         self._taken: set[Key] = set()
         self._collecting = False
-        self._snapshots: list[Outgoing] = []
-        # What the children hold, as far as this node has told them: module -> digest.
+        self._collecting_round = 0
+        self._snapshots: dict[Key, Outgoing] = {}
+        self._height = plan.height(node_id)
+        self._ordered = 0  # at the root: rounds that were asked for
+        self._skipped = 0  # rounds in a row
+        self._late: Container[str] = ()  # children that were missing in the last round
         self._arrived = Change()
         cluster = next((c for c in plan.clusters if c.parent == node_id), None)
-        self._regrouping = Regrouping(plan, cluster, family, log) if cluster else None
+        self._regrouping = Regrouping(plan, cluster, family, log, self) if cluster else None
         if self._regrouping is not None:
             family.on_session_ended = self._regrouping.hear_session_ended
             family.on_trouble = self._regrouping.hear_trouble
-        self._announced = {name: held.payload.sha256 for name, held in self.held.items()}
+            family.on_hello = self._regrouping.hear_hello
 
     def statuses(self) -> list[pb.NodeStatus]:
         return [self.status(), *self.family.statuses()]
+
+    def restore(self, kept: Kept) -> None:
+        super().restore(kept)
+        self._ordered = kept.progress.ordered
+        self._taken = set(kept.progress.taken)
+
+    def progress(self) -> Progress:
+        taken = tuple(sorted(self._taken))
+        return super().progress().model_copy(update={"ordered": self._ordered, "taken": taken})
+
+    @property
+    def ordered(self) -> int:
+        return self._ordered
+
+    async def order(self, rounds: int) -> None:
+        """Keeps that so many rounds have been asked for, from the first one on."""
+        self._ordered = rounds
+        await self.keep()
 
     # -- commands -----------------------------------------------------------------------------------------
 
@@ -56,9 +87,10 @@ class Aggregator(Member):
         while at < end:
             stride = self.plan.stride(self.node.tier, end - at, at)
             last = at + stride - 1
-            await self._round(at, stride)
+            if last > self.finished:
+                await self._round(at, stride)
             at = last + 1
-            if at < end:
+            if last == self.finished and at < end:
                 await self.install_below(last)
         if self.node.parent is not None:
             await self._report_up(end - 1)
@@ -70,29 +102,34 @@ class Aggregator(Member):
         await self.install_below(round_index)
 
     async def install_below(self, round_index: int) -> None:
-        """Lets the children adopt every version that is new to them, and evaluate."""
+        """Lets the children adopt every version that is new to them, and evaluate; late ones are not waited for."""
         self.phase = "installing"
-        digests = {name: held.payload.sha256 for name, held in self.held.items()}
         command = pb.Install(round=round_index)
-        for name, digest in digests.items():
-            if digest != self._announced[name]:
-                size = self.held[name].payload.size_bytes
-                command.versions.add(module=name, sha256=digest, size_bytes=size)
+        for name, held in self.held.items():
+            payload = held.payload
+            command.versions.add(module=name, sha256=payload.sha256, size_bytes=payload.size_bytes)
         started = time.monotonic()
-        await self.family.command(command, f"installing after round {round_index}", self.plan.limits.round_s)
-        self._announced = digests
+        what = f"installing after round {round_index}"
+        try:
+            await self.family.command(command, what, self._patience_s(1), late=self._late)
+        except RunError as error:
+            if self.plan.limits.on_failed_round == "stop":
+                raise
+            # Who comes back gets the versions then; the next round waits until there are enough.
+            self.log.emit("warning", message=f"{what}: {error}")
+        self._late = ()
         self.log.emit("installed", round=round_index, wall_s=time.monotonic() - started)
         self.phase = "ready"
 
     async def collect(self, round_index: int) -> list[Outgoing]:
         """What its parent does not have yet, from here and from below."""
-        self._collecting, self._snapshots = True, []
+        self._collecting, self._collecting_round, self._snapshots = True, round_index, {}
         try:
-            await self.family.command(pb.Collect(round=round_index), "collecting", self.plan.limits.round_s)
+            await self.family.command(pb.Collect(round=round_index), "collecting", self._patience_s(1))
         finally:
             self._collecting = False
         own = [h for h in self.held.values() if h.weight > 0 or self.node.parent is None]
-        below, self._snapshots = self._snapshots, []
+        below, self._snapshots = list(self._snapshots.values()), {}
         return [self.announce(h, PURPOSE_SNAPSHOT, round_index) for h in own] + below
 
     # -- one round ----------------------------------------------------------------------------------------
@@ -102,8 +139,10 @@ class Aggregator(Member):
         self.round, self.phase = last, "waiting"
         started, clock = time.time(), time.monotonic()
         self._sums, self._open_round = {}, last
+        self._taken = {key for key in self._taken if key.round >= self.finished}
+        await self.follow_links(last)  # all that it sends is of this round
         try:
-            missing = await self._children_run(first, count)
+            missing = await self._as_many_as_needed(first, count)
         finally:
             self._open_round = None
         self.phase = "aggregating"
@@ -119,16 +158,54 @@ class Aggregator(Member):
             tier=self.node.tier,
             wall_s=time.monotonic() - clock,
             missing=[f"{child}: {why}" for child, why in missing.items()],
+            skipped=self._skipped > 0,
         )
+        self.finished, self._late = last, missing
+        await self.keep()
+
+    async def _as_many_as_needed(self, first: int, count: int) -> dict[str, str]:
+        """Repeats a round that has failed, or gives it up and what came for it, as the scenario says."""
+        limits, failed, last = self.plan.limits, 0, first + count - 1
+        while True:
+            try:
+                if failed:
+                    await self.family.enough(limits.round_s)
+                missing = await self._children_run(first, count)
+                self._skipped = 0
+                return missing
+            except RunError as error:
+                failed += 1
+                skips = limits.on_failed_round == "skip"
+                if (
+                    limits.on_failed_round == "stop"
+                    or max(failed, self._skipped + skips) > limits.failed_rounds
+                ):
+                    raise
+                self.log.emit(
+                    "failed_round",
+                    round=last,
+                    tier=self.node.tier,
+                    attempt=failed,
+                    action=limits.on_failed_round,
+                    reason=str(error),
+                )
+                if skips:
+                    self._skipped += 1
+                    self._sums = {}
+                    return {child: str(error) for child in self.family.missing()}
+
+    def _patience_s(self, rounds: int) -> float:
+        """For so many rounds of the devices. Each tier waits a quarter longer than the one below."""
+        return rounds * self.plan.limits.round_s * (1 + _PER_TIER * (self._height - 1))
 
     async def _children_run(self, first: int, count: int) -> dict[str, str]:
         """Rounds of the children; their cluster may have to begin an exchange anew on the way."""
-        command, limit_s = pb.Run(first_round=first, count=count), count * self.plan.limits.round_s
+        command, limit_s = pb.Run(first_round=first, count=count), self._patience_s(count)
         what, deadline = f"round {first + count - 1}", time.monotonic() + limit_s
         if self._regrouping is None:
             return await self.family.command(command, what, limit_s)
         before = self._regrouping.attempt
-        self._regrouping.begin(first + count - 1)
+        self._regrouping.begin(first, count)
         try:
             missing = await self.family.command(command, what, limit_s)
             if self._regrouping.attempt > before:
@@ -140,14 +217,14 @@ class Aggregator(Member):
     async def _cluster_delivered(self, round_index: int, deadline: float) -> None:
         """Waits for the updates of a new head, which had done its part in the round when it became one."""
         assert self._regrouping is not None
-        due = [m.name for m in self.plan.modules if m.over_d2d and m.due(self.node.tier, round_index)]
-        while due and time.monotonic() < deadline:
-            head = self._regrouping.at(round_index).head
-            if all(Key(round_index, name, head, PURPOSE_UPDATE) in self._taken for name in due):
-                return
+        while not self._regrouping.has_delivered(round_index) and time.monotonic() < deadline:
             await self._arrived.wait(min(1.0, deadline - time.monotonic()))
 
-    def _close(self, module: Module, total: RunningSum, round_index: int) -> None:
+    def _close(self, module: Module, total: Collection, round_index: int) -> None:
+        if total.lacking:
+            message = f"round {round_index}: module '{module.name}' keeps its value: {total.lacking}"
+            self.log.emit("warning", message=message)
+            return
         update = total.mean()
         held = Held(module, update.values, round_index, update.weight, update.contributors)
         self.held[module.name] = held
@@ -158,6 +235,7 @@ class Aggregator(Member):
             tier=self.node.tier,
             contributors=list(update.contributors),
             weight=update.weight,
+            rule=module.rule_at(self.node.tier),
             sha256=held.payload.sha256.hex(),
         )
 
@@ -166,7 +244,10 @@ class Aggregator(Member):
         due = [h for h in self.held.values() if h.module.due(parent.tier, round_index)]
         updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in due if h.weight > 0]
         self.phase = "sending"
-        await self.push(parent.id, updates, planned=[h.module.name for h in due])
+        try:
+            await self.push(parent.id, updates, planned=[h.module.name for h in due])
+        except (PayloadRefused, BusyError, UnreachableError) as error:
+            self.log.emit("warning", message=f"update of round {round_index} was not taken: {error}")
         self.phase = "ready"
 
     # -- payloads in --------------------------------------------------------------------------------------
@@ -180,24 +261,37 @@ class Aggregator(Member):
             raise PayloadRefused(f"'{peer}' may push updates and snapshots here, nothing else")
         if manifest.sender != peer:
             raise PayloadRefused(f"'{peer}' may not push as '{manifest.sender}'")
+        if manifest.attempt or manifest.step:
+            raise PayloadRefused("attempts and iterations are of exchanges among devices: leave them 0")
         module = check_manifest(self.plan, manifest, self._entitled(peer, manifest.round))
+        self._check_weight(manifest, peer)
         if not manifest.size_bytes:
             raise PayloadRefused(f"module '{module.name}': an empty update: send none instead")
         if key_of(manifest) in self._taken:
             return module
         if manifest.round != self._open_round:
-            now = "no round is open" if self._open_round is None else f"round {self._open_round} is open"
-            raise PayloadRefused(f"update of round {manifest.round} from '{peer}' is late or early: {now}")
+            self._refuse_out_of_turn(manifest, peer)
         if not module.due(self.node.tier, manifest.round):
             raise PayloadRefused(f"module '{module.name}' is not averaged here in round {manifest.round}")
         return module
+
+    def _refuse_out_of_turn(self, manifest: Manifest, peer: str) -> NoReturn:
+        now = "no round is open" if self._open_round is None else f"round {self._open_round} is open"
+        what = f"update of round {manifest.round} from '{peer}'"
+        if manifest.round > max(self.finished, self._open_round or -1):
+            raise BusyError(f"{what} is early: {now}")
+        why = f"{what} is late: {now}"
+        self.log.emit("discarded", round=manifest.round, child=peer, module=manifest.module, reason=why)
+        raise PayloadLate(why)
 
     def land(self, manifest: Manifest, module: Module, peer: str) -> Partial:
         return Partial(manifest, module)
 
     def _admit_snapshot(self, manifest: Manifest, peer: str) -> Module:
         if not self._collecting:
-            raise PayloadRefused(f"'{peer}' sends a snapshot that was not asked for")
+            raise PayloadLate(f"'{peer}' sends a snapshot that was not asked for")
+        if manifest.attempt or manifest.step or manifest.round != self._collecting_round:
+            raise PayloadRefused(f"the snapshot asked for is that of round {self._collecting_round}")
         below = self.plan.subtree(peer)
         if manifest.sender not in below:
             raise PayloadRefused(f"'{manifest.sender}' is not below '{peer}'")
@@ -211,18 +305,48 @@ class Aggregator(Member):
                 return cluster.members
         return self.plan.subtree(peer)
 
+    def exclude(self, peer: str, reason: str) -> None:
+        self.family.exclude(peer, reason)
+
+    def _check_weight(self, manifest: Manifest, peer: str) -> None:
+        """Against the samples that the child has declared; a head speaks for others, a consensus comes near."""
+        child = self.family.children[peer]
+        speaks_for_others = self._entitled(peer, manifest.round) != self.plan.subtree(peer)
+        if speaks_for_others or not child.ready or any(c.gossip is not None for c in self.plan.clusters):
+            return
+        if manifest.weight > (most := child.samples.get(manifest.module, 0)):
+            raise PayloadRefused(
+                f"module '{manifest.module}': weight {manifest.weight:g}, and '{peer}' has declared {most} samples"
+            )
+
     def taken(self, key: Key) -> bool:
-        return key in self._taken
+        return key in self._taken or key in self._snapshots
 
     async def take(self, manifest: Manifest, values: Values, peer: str) -> None:
         if manifest.purpose == PURPOSE_SNAPSHOT:
-            self._snapshots.append(Outgoing(manifest, Payload(self.modules[manifest.module], values)))
+            payload = Payload(self.modules[manifest.module], values)
+            self._snapshots[key_of(manifest)] = Outgoing(manifest, payload)
             return
         if manifest.round != self._open_round:
-            raise PayloadRefused(
-                f"update of round {manifest.round} from '{peer}' came after its round was closed"
+            self._refuse_out_of_turn(manifest, peer)
+        if manifest.module not in self._sums:
+            self._sums[manifest.module] = self._collection(self.modules[manifest.module])
+        total = self._sums[manifest.module]
+        if self._is_repeated(manifest, total):
+            what = (
+                f"round {manifest.round}: module '{manifest.module}' had come from the head before '{peer}'"
             )
-        total = self._sums.setdefault(manifest.module, RunningSum(self.modules[manifest.module].size))
-        total.add(Update(values, manifest.weight, tuple(manifest.contributors)))
+            self.log.emit("warning", message=f"{what}, and counts once")
+        else:
+            total.add(Update(values, manifest.weight, tuple(manifest.contributors)))
         self._taken.add(key_of(manifest))
         self._arrived.happened()
+
+    def _is_repeated(self, manifest: Manifest, total: Collection) -> bool:
+        """Whether a head that was lost meanwhile had delivered this module before it died."""
+        regrouped = self._regrouping is not None and self._regrouping.attempt > 0
+        return regrouped and total.has_any(manifest.contributors)
+
+    def _collection(self, module: Module) -> Collection:
+        before = self.held[module.name].values
+        return collection_for(module, self.node.tier, before, len(self.family.children))

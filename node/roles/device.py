@@ -12,12 +12,17 @@ from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE
 
 from node import gate
-from node.errors import PayloadRefused
+from node.errors import BusyError, PayloadRefused, UnreachableError
 from node.learning.learner import Learner, Score, Trained
+from node.learning.standin import StandIn
 from node.log import NodeLog
-from node.plan import CLUSTER_TIER, Plan
-from node.roles.member import Held, Member
+from node.plan import CLUSTER_TIER, Module, Plan
+from node.roles.battery import Battery
+from node.roles.held import Held
+from node.roles.journal import Kept, Progress
+from node.roles.member import Member
 from node.roles.neighbour import Neighbour
+from node.wire.tls import Tls
 from node.wire.transfer import Outgoing
 
 T = TypeVar("T")
@@ -27,15 +32,23 @@ T = TypeVar("T")
 _EVALUATION = 0.4
 
 
-class Device(Member):
-    """All computing runs in one thread of its own, so that the event loop keeps answering."""
+# Of all devices of this process, which compute one after the other. It starts no thread before it is used.
+_LEARNERS = ThreadPoolExecutor(1, thread_name_prefix="learner")
 
-    def __init__(self, plan: Plan, node_id: str, log: NodeLog) -> None:
-        super().__init__(plan, node_id, log)
+
+class Device(Member):
+    """All computing runs in another thread, so that the event loop keeps answering."""
+
+    def __init__(self, plan: Plan, node_id: str, log: NodeLog, tls: Tls | None = None) -> None:
+        super().__init__(plan, node_id, log, tls)
         cluster = plan.cluster_of(node_id)
         self.neighbour = Neighbour(self, cluster) if cluster is not None else None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
-        self._learner: Learner | None = None
+        self.battery = Battery(plan, node_id)
+        own = (
+            plan.computing == "modelled"
+        )  # which rests, and is not to hold up the other devices of this process
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner") if own else _LEARNERS
+        self._learner: Learner | StandIn | None = None
         self._scores: list[Score] = []
         self._evaluated = -1  # last round whose aggregate has been evaluated
 
@@ -45,21 +58,49 @@ class Device(Member):
     async def load(self) -> dict[str, int]:
         """Loads model and data; training samples behind each module."""
         self.phase = "loading"
-        self._learner = await self._compute("load", -1, lambda: Learner(self.plan, self.node.id))
+        kind = StandIn if self.plan.training.left_out else Learner
+        self._learner = await self._compute("load", -1, lambda: kind(self.plan, self.node.id))
         self.phase = "ready"
         return dict(self._learner.samples)
+
+    def restore(self, kept: Kept) -> None:
+        super().restore(kept)
+        if self.neighbour is not None:
+            self.neighbour.resume(self.finished, kept.sent, kept.progress.handed_up)
+
+    def progress(self) -> Progress:
+        handed_up = self.neighbour.kept_part()[1] if self.neighbour is not None else ()
+        return super().progress().model_copy(update={"handed_up": handed_up})
+
+    def sent(self) -> Mapping[str, Held]:
+        return self.neighbour.kept_part()[0] if self.neighbour is not None else {}
 
     # -- commands -----------------------------------------------------------------------------------------
 
     async def run(self, first_round: int, count: int) -> None:
         last = first_round + count - 1
         for round_index in range(first_round, last + 1):
-            self.round = round_index
-            self.follow_links(round_index)
-            await self._train(round_index)
-            await self._send(round_index)
-            if round_index < last:
+            if round_index > self.finished:
+                self.round = round_index
+                await self.follow_links(round_index)
+                await self._train(round_index)
+                await self._circulate(round_index)
+                self.finished = round_index
+                if self._holds_alone(round_index, last):
+                    await self.keep()
+            await self._report(round_index)
+            if self.finished == round_index < last and round_index > self._evaluated:
                 await self._evaluate(round_index)
+
+    def _holds_alone(self, round_index: int, last: int) -> bool:
+        """Whether there is something of this round that its parent could not give back, or that it averaged."""
+        parent = self.plan.node(self.node.parent or "")
+        own = (h.module for h in self.held.values() if h.weight > 0)
+        return (
+            round_index < last
+            or self.neighbour is not None
+            or any(not m.due(parent.tier, round_index) for m in own)
+        )
 
     async def install(self, round_index: int, versions: list[pb.Version]) -> None:
         self.phase = "installing"
@@ -78,15 +119,24 @@ class Device(Member):
     async def _train(self, round_index: int) -> None:
         self.phase = "training"
         learner = self._loaded
+        # What it had only as the head, of modules that it does not hold, was of the last round.
+        self.held = {name: held for name, held in self.held.items() if self.plan.holds(self.node.id, name)}
         values = {name: held.values for name, held in self.held.items()}
-        seconds = self._modelled_s(learner.train_samples, self.plan.training.epochs)
-        trained = await self._compute(
-            "train", round_index, lambda: learner.train(values, round_index), seconds
-        )
-        for name, new in trained.modules.items():
-            if trained.samples[name] > 0:
-                module, weight = self.modules[name], float(trained.samples[name])
-                self.held[name] = Held(module, new, round_index, weight, (self.node.id,))
+        self.before = {name: v for name, v in values.items() if self.modules[name].robust is not None}
+        trained: Trained | None = None
+        if self.battery.lasts(round_index, learner.train_samples):
+            seconds = self._modelled_s(learner.train_samples, self.plan.training.epochs)
+            trained = await self._compute(
+                "train", round_index, lambda: learner.train(values, round_index), seconds
+            )
+        else:
+            self.log.emit("warning", message=f"round {round_index}: the battery is empty: nothing is trained")
+        samples = {name: n for name, n in trained.samples.items() if n > 0} if trained else {}
+        for name, count in samples.items():
+            assert trained is not None
+            self.held[name] = Held(
+                self.modules[name], trained.modules[name], round_index, float(count), (self.node.id,)
+            )
         scores = await self._scored(round_index)
         for score in scores:
             self._log_score(score, round_index, "local", trained)
@@ -105,7 +155,8 @@ class Device(Member):
         return await self._compute("evaluate", round_index, lambda: learner.evaluate(values), seconds)
 
     def _log_score(self, score: Score, round_index: int, when: str, trained: Trained | None) -> None:
-        modules = [m.name for m in self.plan.modules if m.task in (None, score.task)]
+        task = next(t for t in self.plan.tasks if t.name == score.task)
+        modules = [n for n, h in self.held.items() if h.module.trained_by(task)]
         samples = self._loaded.train_samples.get(score.task, 0)
         self.log.emit(
             "metric",
@@ -122,7 +173,7 @@ class Device(Member):
         )
 
     @property
-    def _loaded(self) -> Learner:
+    def _loaded(self) -> Learner | StandIn:
         assert self._learner is not None, "load() comes first"
         return self._learner
 
@@ -145,21 +196,30 @@ class Device(Member):
 
     # -- sending ------------------------------------------------------------------------------------------
 
-    async def _send(self, round_index: int) -> None:
-        self.phase = "sending"
+    def _upward(self, round_index: int) -> list[Module]:
         parent = self.plan.node(self.node.parent or "")
-        upward = [m for m in self.plan.modules if m.due(parent.tier, round_index)]
-        near: list[str] = []
+        return [m for m in self.plan.modules if m.due(parent.tier, round_index)]
+
+    async def _circulate(self, round_index: int) -> None:
+        self.phase = "sending"
         if self.neighbour is not None:
-            near = [m.name for m in self.plan.modules if m.due(CLUSTER_TIER, round_index)]
+            near = [m.name for m in self.neighbour.concerned() if m.due(CLUSTER_TIER, round_index)]
             if near:
-                await self.neighbour.circulate(round_index, near, hand_up={m.name for m in upward})
+                hand_up = {m.name for m in self._upward(round_index)}
+                await self.neighbour.circulate(round_index, near, hand_up=hand_up)
+
+    async def _report(self, round_index: int) -> None:
+        self.phase = "sending"
+        if self.neighbour is not None:
+            await self.neighbour.done_again()
         reports = self.neighbour is None or self.neighbour.reports(round_index)
+        upward = [m for m in self._upward(round_index) if m.name in self.held]
         mine = [m.name for m in upward if reports or not m.over_d2d]
         held = [self.held[name] for name in mine if self.held[name].weight > 0]
         try:
             updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in held]
-            await self.push(parent.id, updates, planned=mine)
-        except PayloadRefused as error:
+            await self.push(self.node.parent or "", updates, planned=mine)
+        except (PayloadRefused, BusyError, UnreachableError) as error:
             # Too late, most often: the round was closed without this device, which goes on with the next one.
+            # Or too early for a parent in a new life, which will ask for it.
             self.log.emit("warning", message=f"update of round {round_index} was not taken: {error}")

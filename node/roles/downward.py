@@ -11,7 +11,7 @@ from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE
 from node.errors import TransferStalled
 from node.plan import Relay
 from node.roles.exchange import Exchange, ready
-from node.roles.member import Held
+from node.roles.held import Held
 from node.roles.stages import Following
 from node.waiting import all_of
 from node.wire.intake import Partial
@@ -23,7 +23,7 @@ class Downward:
 
     def __init__(self, exchange: Exchange, names: Sequence[str]) -> None:
         self._at = exchange
-        self._names = names
+        self._names = exchange.wanted_at(exchange.member.node.id, names)
 
     async def run(self, combined: Mapping[str, Held]) -> dict[str, Held]:
         """What this member adopts. `combined`: at the head, what it made."""
@@ -33,12 +33,12 @@ class Downward:
             return {name: combined[name] for name in self._names if name in combined}
         sends = asyncio.ensure_future(self._nothing())
         if at.relay is not Relay.STORE_AND_FORWARD:
-            sends = asyncio.ensure_future(self._to_all([partial(self._following, n) for n in self._names]))
+            sends = asyncio.ensure_future(self._to_all({n: partial(self._following, n) for n in self._names}))
         try:
             arrived = await at.gather([at.head], self._names, 1.0, PURPOSE_AGGREGATE)
             if at.relay is Relay.STORE_AND_FORWARD:
                 whole = [WholeStage(one.manifest, one.payload) for one in arrived]
-                await self._to_all([partial(ready, stage) for stage in whole])
+                await self._to_all({one.manifest.module: partial(ready, one) for one in whole})
             elif len(arrived) == len(self._names):
                 await sends
         finally:
@@ -54,11 +54,17 @@ class Downward:
             for name in self._names
         }
         stages = self._at.stages(PURPOSE_AGGREGATE, values)
-        await self._to_all([partial(ready, stage) for stage in stages])
+        await self._to_all({stage.manifest.module: partial(ready, stage) for stage in stages})
 
-    async def _to_all(self, makers: Sequence[StageMaker]) -> None:
-        if makers:
-            await all_of([self._at.member.stream(peer, makers) for peer in self._at.below])
+    async def _to_all(self, makers: Mapping[str, StageMaker]) -> None:
+        """By module; each only where somebody holds it."""
+        wanted = {peer: self._at.wanted_at(peer, list(makers)) for peer in self._at.below}
+        streams = [
+            self._at.member.stream(peer, [makers[n] for n in names])
+            for peer, names in wanted.items()
+            if names
+        ]
+        await all_of(streams)
 
     async def _following(self, name: str) -> Stage:
         at = self._at

@@ -12,8 +12,8 @@ from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest, Purpose
 
 from node.payload import size_bytes
 from node.plan import Cluster, Relay
+from node.roles.held import Held
 from node.roles.inbox import Inbox
-from node.roles.member import Held
 from node.wire.intake import Key
 from node.wire.stream import Stage, WholeStage
 from node.wire.transfer import Outgoing
@@ -57,8 +57,14 @@ class Exchange:
         self.head = view.cluster.head
         self.next_hop = view.cluster.toward_head.get(me)
         self.below = view.cluster.children(me)  # tree neighbours away from the head
+        self._cluster = view.cluster
         self.subtree = [m for m in view.cluster.subtree(me) if m != me]
         self._started = time.monotonic()
+
+    def wanted_at(self, peer: str, names: Sequence[str]) -> list[str]:
+        """The modules that a member, or somebody beyond it, holds."""
+        plan, beyond = self.member.plan, self._cluster.subtree(peer)
+        return [name for name in names if any(plan.holds(member, name) for member in beyond)]
 
     def key(self, name: str, sender: str, purpose: Purpose = PURPOSE_UPDATE) -> Key:
         return Key(self.round, name, sender, purpose, self.attempt)
@@ -90,7 +96,8 @@ class Exchange:
         outgoing = self.announced(purpose, values)
         whole = sum(size_bytes(h.module) for h in values.values() if h.weight > 0)
         if outgoing:
-            outgoing[-1].manifest.padding_bytes = self.padding_bytes(list(values), whole)
+            priced = [n for n in values if self.member.plan.holds(self.member.node.id, n)]
+            outgoing[-1].manifest.padding_bytes = self.padding_bytes(priced, whole)
         return [WholeStage(one.manifest, one.payload) for one in outgoing]
 
     def padding_bytes(self, names: Sequence[str], whole_bytes: int) -> int:

@@ -17,17 +17,12 @@ from hffm.v1.payload_pb2 import PURPOSE_UPDATE
 from node.aggregation import RunningSum, Update
 from node.plan import Cluster, Gossip
 from node.roles.exchange import Exchange, ready
+from node.roles.held import Held
 from node.roles.inbox import update_of
-from node.roles.member import Held
-from node.routing import Pair, metropolis_weights
+from node.routing import metropolis_weights
 from node.waiting import all_of
 from node.wire.stream import StageMaker
 from node.wire.transfer import Outgoing
-
-
-def gossip_edges(cluster: Cluster, attempt: int) -> Sequence[Pair]:
-    """Who talks to whom: the whole graph, or after a loss the tree that the parent named."""
-    return cluster.gossip.edges if cluster.gossip is not None and attempt == 0 else cluster.edges
 
 
 class Consensus:
@@ -38,7 +33,7 @@ class Consensus:
         self._gossip = gossip
         self._me = exchange.member.node.id
         self._members = len(cluster.members)
-        self._weights = metropolis_weights(gossip_edges(cluster, exchange.attempt))
+        self._weights = metropolis_weights(gossip.edges)
         self._peers = sorted(b for a, b in self._weights if a == self._me and b != self._me)
 
     async def run(self) -> dict[str, Held]:

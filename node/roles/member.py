@@ -2,76 +2,103 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest, Purpose
 
-from node.aggregation import Update
-from node.errors import HffmError, PayloadRefused, ProtocolError
+from node.errors import HffmError, PayloadLate, PayloadRefused, ProtocolError
 from node.log import NodeLog
 from node.meter import Meter
 from node.model.schema import initial_module
 from node.payload import Payload, Values
-from node.plan import LinkKind, Module, Plan
+from node.plan import LinkKind, Plan
+from node.roles.held import Held
+from node.roles.journal import Journal, Kept, Progress
 from node.wire.channels import Channels
+from node.wire.overhead import carried
 from node.wire.pacing import Pacers
 from node.wire.stream import StageMaker
+from node.wire.tls import Tls
 from node.wire.transfer import Outgoing, Transfers, Want
 
 _PURPOSE_NAMES = {PURPOSE_UPDATE: "update", PURPOSE_AGGREGATE: "aggregate", PURPOSE_SNAPSHOT: "snapshot"}
 
 
-@dataclass(frozen=True)
-class Held:
-    """The version of one module that a node holds.
+# Told of each round: gives what the kernel does with this node's packets the rates of that round.
+Reshape = Callable[[int], None]
 
-    A weight above 0 says that it is a result which the parent has not given back yet as part of its own.
-    """
 
-    module: Module
-    values: Values
-    round: int  # -1: the initial version
-    weight: float = 0.0
-    contributors: tuple[str, ...] = ()
-
-    @cached_property
-    def payload(self) -> Payload:
-        return Payload(self.module, self.values)
-
-    @property
-    def update(self) -> Update:
-        return Update(self.values, self.weight, self.contributors)
+def by_nobody(round_index: int) -> None:
+    """Where the sender alone paces, or links stay as they are."""
 
 
 class Member:
     """State and transfers of one node."""
 
-    def __init__(self, plan: Plan, node_id: str, log: NodeLog) -> None:
+    def __init__(self, plan: Plan, node_id: str, log: NodeLog, tls: Tls | None = None) -> None:
         self.plan = plan
         self.node = plan.node(node_id)
         self.log = log
         self.meter = Meter(log, self.node.watts)
         self.modules = {m.name: m for m in plan.modules}
-        self.held = {m.name: Held(m, initial_module(m, plan.seed), -1) for m in plan.modules}
-        links = {link.dst: link for link in plan.links if link.src == node_id}
-        self.pacers = Pacers.for_backend(links, plan.links_backend)
-        self.channels = Channels()
+        mine = [m for m in plan.modules if plan.holds(node_id, m.name)]
+        self.held = {m.name: Held(m, initial_module(m, plan.seed), -1) for m in mine}
+        # Digest of what the parent gave last of each module; at the start everybody has the same.
+        self.given = {name: held.payload.sha256 for name, held in self.held.items()}
+        self.finished = -1  # the last round that is done here
+        self.journal: Journal | None = None
+        self.unkept_events: Callable[[], Sequence[str]] = tuple  # said here, and not yet kept by the root
+        self.sync_events: Callable[[], None] = lambda: None  # at the root: keeps all that have reached it
+        self.pacers = Pacers.of_node(plan, node_id)
+        self.channels = Channels(tls)
         self.transfers = Transfers(node_id, self.channels, self.pacers, plan.limits.stall_s)
+        self.reshape: Reshape = by_nobody
+        # What training started from, of modules whose updates are clipped where they are collected.
+        self.before: dict[str, Values] = {}
         self.failed_peer = ""  # the last one that could not be reached
         self.phase = "joining"
         self.round = -1
 
-    def follow_links(self, round_index: int) -> None:
-        """Links of this node that move at this round."""
-        for move in self.plan.moves:
-            for link in move.links:
-                if move.first_round == round_index and link.src == self.node.id:
-                    self.pacers.move(link)
+    async def follow_links(self, round_index: int) -> None:
+        """Gives the links of this node the rates of this round; what is under way goes on at them."""
+        if self.plan.moves:
+            for link in self.plan.outgoing(self.node.id, round_index):
+                self.pacers.move(link)
+            await asyncio.to_thread(self.reshape, round_index)
+
+    # -- what it keeps for its next life ------------------------------------------------------------------
+
+    def resume(self) -> Progress | None:
+        """Goes on from the journal, if there is anything in it. Raises StateError."""
+        found = self.journal.read() if self.journal is not None else None
+        if found is None:
+            return None
+        self.restore(found)
+        self.log.emit("resumed", round=self.finished)
+        return found.progress
+
+    def restore(self, kept: Kept) -> None:
+        self.held = kept.held
+        self.finished = self.round = kept.progress.finished
+        self.given |= {name: bytes.fromhex(digest) for name, digest in kept.progress.given.items()}
+
+    def sent(self) -> Mapping[str, Held]:
+        """Updates that may be asked for again, beside what is held."""
+        return {}
+
+    def progress(self) -> Progress:
+        given = {name: digest.hex() for name, digest in self.given.items()}
+        return Progress(finished=self.finished, given=given, events=tuple(self.unkept_events()))
+
+    async def keep(self) -> None:
+        """Journals what is done here. Raises StateError."""
+        if self.journal is not None:
+            await asyncio.to_thread(self.sync_events)
+            await asyncio.to_thread(self.journal.write, dict(self.held), self.progress(), self.sent())
 
     # -- what it tells about itself -----------------------------------------------------------------------
 
@@ -85,6 +112,7 @@ class Member:
             phase=self.phase,
             last_heartbeat_unix_s=time.time(),
             versions=versions,
+            moved_bytes=self.transfers.moved_bytes,
         )
 
     # -- payloads out -------------------------------------------------------------------------------------
@@ -164,6 +192,7 @@ class Member:
             job.sent_bytes,
             # Streams share links and wait for what they send on: only the airtime costs energy.
             airtime_s=job.airtime_s or seconds - job.stalled_s,
+            waited_s=job.stalled_s + job.queued_s,
             round=first.round,
             purpose=_PURPOSE_NAMES[first.purpose],
             modules=sorted({m.module for m in job.manifests}),
@@ -196,7 +225,9 @@ class Member:
         `airtime_s`: for which the sender was sending; default: from the first byte to the receipt.
         """
         when = what.get("round")
-        link = self.plan.link_at(src, dst, when if isinstance(when, int) else 0)
+        round_index = when if isinstance(when, int) else 0
+        link, back = (self.plan.link_at(*pair, round_index) for pair in ((src, dst), (dst, src)))
+        modelled = carried(link, self.plan.links_backend, back) if link else None
         airtime_s = seconds if airtime_s is None else airtime_s
         self.log.emit(
             "transfer",
@@ -206,10 +237,10 @@ class Member:
             link=link.kind if link else self._kind(src, dst),
             bytes=size_bytes,
             seconds=seconds,
-            modelled_s=link.seconds(size_bytes) if link else None,
+            modelled_s=modelled.seconds(size_bytes) if modelled else None,
             airtime_s=airtime_s,
-            energy_j=airtime_s * link.power_w if link else 0.0,
-            energy_source=f"model: airtime x {link.power_w:g} W" if link else "none: no link in the plan",
+            energy_j=airtime_s * link.both_w if link else 0.0,
+            energy_source=f"model: airtime x {link.both_w:g} W" if link else "none: no link in the plan",
             **what,
         )
 
@@ -220,28 +251,42 @@ class Member:
     # -- versions in and out ------------------------------------------------------------------------------
 
     async def adopt(self, round_index: int, versions: Sequence[pb.Version]) -> None:
-        """Takes over the parent's versions, pulling those that it does not hold."""
-        parent = self.plan.node(self.node.parent or "")
-        missing = []
-        for version in versions:
-            held = self._known(version.module)
-            if held.payload.sha256 == version.sha256:
-                self.held[version.module] = Held(held.module, held.values, round_index)
-            else:
-                missing.append(Want(held.module, version.sha256))
-        if not missing or parent.address is None:
+        """Takes over those of the parent's versions that it has not given before, pulling what is not held.
+
+        From then on this node is where its parent is, which may be behind it: a parent that lost its last rounds
+        has them done again.
+        """
+        mine = [
+            v for v in versions if v.module not in self.modules or self.plan.holds(self.node.id, v.module)
+        ]
+        new = [v for v in mine if self.given[self._known(v.module).module.name] != v.sha256]
+        wanted = [v for v in new if self.held[v.module].payload.sha256 != v.sha256]
+        if wanted and not await self._pull(round_index, wanted):
             return
+        for version in new:
+            held = self.held[version.module]
+            self.held[version.module] = Held(held.module, held.values, round_index)
+            self.given[version.module] = version.sha256
+        if new:
+            self.finished = self.round = round_index
+
+    async def _pull(self, round_index: int, versions: Sequence[pb.Version]) -> bool:
+        """Whether the parent still had them."""
+        parent = self.plan.node(self.node.parent or "")
+        missing = [Want(self.modules[v.module], v.sha256) for v in versions]
+        if parent.address is None:
+            raise ProtocolError(f"'{parent.id}' has no address in the plan: nothing can be pulled from it")
         started = time.time()
         try:
             seconds = await self.transfers.pull(parent.id, parent.address, self.plan.run_id, missing)
         except PayloadRefused as error:
             # This node is late, and its parent has moved on: the next Install brings the newer version.
             self.log.emit("warning", message=f"round {round_index} was not installed: {error}")
-            return
+            return False
         for want in missing:
             assert want.values is not None
             self.held[want.module.name] = Held(want.module, want.values, round_index)
-        size = sum(self.held[w.module.name].payload.size_bytes for w in missing)
+        size = sum(w.total_bytes for w in missing)
         names = [w.module.name for w in missing]
         what: dict[str, Any] = {
             "round": round_index,
@@ -250,6 +295,7 @@ class Member:
             "origins": [parent.id],
         }
         self.log_transfer(parent.id, self.node.id, started, seconds, size, **what)
+        return True
 
     def offer(self, module: str, sha256: bytes, peer: str) -> tuple[Manifest, Payload]:
         """The version asked for by a child. Raises PayloadRefused when it is not held (any more)."""
@@ -257,10 +303,13 @@ class Member:
             raise PayloadRefused(f"'{peer}' is no child of '{self.node.id}' and gets no versions from it")
         held = self._known(module)
         if held.payload.sha256 != sha256:
-            raise PayloadRefused(
+            raise PayloadLate(
                 f"module '{module}': '{self.node.id}' does not hold version {sha256.hex()[:12]}"
             )
-        return self.announce(held, PURPOSE_SNAPSHOT, max(held.round, 0)).manifest, held.payload
+        manifest = self.announce(held, PURPOSE_SNAPSHOT, max(held.round, 0)).manifest
+        if self.plan.payload_bytes is not None and self.plan.link(self.node.id, peer) is not None:
+            manifest.padding_bytes = max(0, self.plan.padded_bytes([module]) - manifest.size_bytes)
+        return manifest, held.payload
 
     def _known(self, module: str) -> Held:
         if module not in self.held:

@@ -1,6 +1,6 @@
 """A device among its device-to-device peers: updates go hop by hop to the head, the aggregate comes back.
 
-When a head or a relay is lost, the parent says how to go on, and the exchange begins anew: every device sends
+When a head or a relay is lost, the parent says so, and the exchange begins anew: every device sends
 again what it had sent, and nothing that belongs to an earlier attempt is counted.
 """
 
@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest
 
-from node.errors import HffmError, PayloadRefused
+from node.errors import BusyError, HffmError, PayloadLate, PayloadRefused
 from node.payload import Payload, Values, size_bytes
 from node.plan import CLUSTER_TIER, Cluster, Module, Relay
 from node.roles.admission import check_peer
 from node.roles.downward import Downward
 from node.roles.exchange import Exchange, View
 from node.roles.gossip import Consensus
+from node.roles.held import Held
 from node.roles.inbox import Inbox
-from node.roles.member import Held
+from node.roles.survivors import Survivors
 from node.roles.upward import Upward
 from node.waiting import Change
 from node.wire.intake import Key, Landing, Partial
@@ -49,16 +51,16 @@ class Neighbour:
     def __init__(self, member: Member, cluster: Cluster) -> None:
         self._member = member
         self._planned = cluster
+        self._survivors = Survivors(member.plan, cluster)
         self._me = member.node.id
         self.inbox = Inbox()
-        self._regrouped: View | None = None
         self._changed = Change()
         self._last: Part | None = None  # the last exchange that was done
         self._again: asyncio.Task[None] | None = None
         self.say_trouble: Callable[[pb.Trouble], None] = lambda trouble: None  # set by what holds the session
 
     def view(self, round_index: int) -> View:
-        return self._regrouped or View(self._planned.at(round_index))
+        return View(self._survivors.at(round_index), self._survivors.attempt)
 
     def reports(self, round_index: int) -> bool:
         """Whether this device sends to its parent what goes device to device: as the head, or for itself alone."""
@@ -71,7 +73,7 @@ class Neighbour:
         """One exchange of these modules in the cluster, begun anew as often as the parent says so."""
         own = {name: self._fresh(name, round_index) for name in modules}
         part = Part(round_index, own, hand_up)
-        self._member.held.update(await self._persist(part))
+        self._member.held.update(self._kept(part, await self._persist(part)))
         self._last = part
         self.inbox.settle(round_index, self.view(round_index).attempt)
 
@@ -103,15 +105,15 @@ class Neighbour:
 
     async def _regrouped_since(self, view: View, deadline: float) -> bool:
         """Once the parent has named other ways than these; False at the deadline."""
-        while self.view(0).attempt == view.attempt and (left_s := deadline - time.monotonic()) > 0:
+        while self._survivors.attempt == view.attempt and (left_s := deadline - time.monotonic()) > 0:
             await self._changed.wait(left_s)
-        return self.view(0).attempt != view.attempt
+        return self._survivors.attempt != view.attempt
 
     def _tell(self, part: Part, view: View, error: HffmError) -> None:
         peer = self._member.failed_peer
         what = f"round {part.round}: the exchange in the cluster broke off: {error}"
         self._member.log.emit("warning", message=what)
-        if view.attempt == self.view(part.round).attempt:
+        if view.attempt == self._survivors.attempt:
             self.say_trouble(
                 pb.Trouble(round=part.round, attempt=view.attempt, peer=peer, message=str(error))
             )
@@ -135,7 +137,7 @@ class Neighbour:
                     continue
                 combined = await Upward(exchange).run()
                 for one in combined.values():
-                    self._say_aggregated(one)
+                    self._say_aggregated(one, view.attempt)
                 held |= combined
                 back = [name for name in own if name not in part.hand_up]
                 if back:
@@ -148,39 +150,78 @@ class Neighbour:
         agreed = await Consensus(exchange, cluster, cluster.gossip).run()
         if cluster.head == self._me:
             for one in agreed.values():
-                self._say_aggregated(one)
+                self._say_aggregated(one, exchange.attempt)
             return agreed
         return {n: Held(h.module, h.values, h.round) for n, h in agreed.items() if n not in hand_up}
 
+    def concerned(self) -> list[Module]:
+        """The modules that somebody in this cluster holds."""
+        plan, members = self._member.plan, self._planned.members
+        return [m for m in plan.modules if any(plan.holds(member, m.name) for member in members)]
+
+    def _kept(self, part: Part, held: Mapping[str, Held]) -> dict[str, Held]:
+        """What this device holds, and what it sends up for the cluster; the rest only passed through."""
+        plan = self._member.plan
+        return {
+            name: one
+            for name, one in held.items()
+            if plan.holds(self._me, name) or (name in part.hand_up and one.weight > 0)
+        }
+
     def _fresh(self, name: str, round_index: int) -> Held:
         """This device's own training of this round; of weight 0 when it trained nothing."""
+        module = self._member.modules[name]
+        if name not in self._member.held:  # it only passes through
+            return Held(module, np.zeros(module.size, np.float32), -1)
         held = self._member.held[name]
         return held if held.round == round_index else Held(held.module, held.values, held.round)
 
-    def _say_aggregated(self, held: Held) -> None:
+    def _say_aggregated(self, held: Held, attempt: int) -> None:
+        if held.weight == 0:
+            return
         self._member.log.emit(
             "aggregated",
             round=held.round,
             module=held.module.name,
             tier=CLUSTER_TIER,
+            attempt=attempt,
             contributors=list(held.contributors),
             weight=held.weight,
+            rule=held.module.rule_at(CLUSTER_TIER),
             sha256=held.payload.sha256.hex(),
         )
+
+    # -- a new life ---------------------------------------------------------------------------------------
+
+    def attempt(self) -> int:
+        """The last one that the parent has told, in whatever life."""
+        return self._survivors.attempt
+
+    def kept_part(self) -> tuple[dict[str, Held], tuple[str, ...]]:
+        """What others may ask for again: the updates of the last exchange, and what of it was handed up."""
+        return (self._last.own, tuple(sorted(self._last.hand_up))) if self._last is not None else ({}, ())
+
+    def resume(self, round_index: int, sent: Mapping[str, Held], hand_up: Sequence[str]) -> None:
+        if sent:
+            self._last = Part(round_index, dict(sent), set(hand_up))
 
     # -- beginning anew -----------------------------------------------------------------------------------
 
     def regroup(self, told: pb.Regroup) -> None:
-        """The parent names a head and the ways to it."""
-        if self._regrouped is not None and told.attempt <= self._regrouped.attempt:
+        """The parent says what is lost."""
+        if told.attempt <= self._survivors.attempt:
             return
-        pairs = tuple(zip(told.edges[::2], told.edges[1::2], strict=True))
-        self._regrouped = View(self._planned.turned(told.head, pairs), told.attempt)
+        self._survivors.lose(told.attempt, told.lost, zip(told.broken[::2], told.broken[1::2], strict=True))
         self._changed.happened()
-        if told.again and self._last is not None:
+        if told.again and self._last is not None and self._last.round >= told.first_round:
             if self._again is not None:
                 self._again.cancel()
             self._again = asyncio.ensure_future(self._once_more(self._last))
+
+    async def done_again(self) -> None:
+        """Waits until an exchange that was to be done again is over; it ends at its own deadline."""
+        if self._again is not None:
+            await asyncio.wait({self._again})
 
     async def _once_more(self, part: Part) -> None:
         """An exchange that this device has done, for those who have not, and for a parent that got no update."""
@@ -188,9 +229,10 @@ class Neighbour:
             held = await self._persist(part)
             if self._member.round != part.round:
                 return  # this device has what it needs from it, and trains on
-            self._member.held.update(held)
+            self._member.held.update(self._kept(part, held))
             if self.reports(part.round) and part.hand_up:
-                mine = {name: self._member.held[name] for name in part.hand_up & set(part.own)}
+                names = [n for n in part.own if n in part.hand_up and n in self._member.held]
+                mine = {name: self._member.held[name] for name in names}
                 updates = [
                     self._member.announce(h, PURPOSE_UPDATE, part.round)
                     for h in mine.values()
@@ -203,11 +245,12 @@ class Neighbour:
     # -- payloads in --------------------------------------------------------------------------------------
 
     def admit(self, manifest: Manifest, peer: str) -> Module:
-        if manifest.round > self._member.round + 1:
-            raise PayloadRefused(
-                f"payload of round {manifest.round} from '{peer}' is early: "
-                f"'{self._me}' is in round {self._member.round}"
-            )
+        now = self._member.round
+        what = f"payload of round {manifest.round} from '{peer}'"
+        if manifest.round > now + 1:  # or this device is in a new life, and does not know yet
+            raise BusyError(f"{what} is early: '{self._me}' is in round {now}")
+        if manifest.round < now - 1:  # an exchange may be done again for the others
+            raise PayloadLate(f"{what} is late: '{self._me}' is in round {now}")
         view = self.view(manifest.round)
         return check_peer(self._member.plan, view.cluster, view.attempt, self._me, manifest, peer)
 
@@ -228,6 +271,12 @@ class Neighbour:
             landing = Partial(manifest, module)
         self.inbox.open(landing)
         return landing
+
+    def exclude(self, peer: str, reason: str) -> None:
+        """Nothing comes from this peer any more: the parent is asked for other ways."""
+        attempt = self.view(self._member.round).attempt
+        round_index = max(0, self._member.round)
+        self.say_trouble(pb.Trouble(round=round_index, attempt=attempt, peer=peer, message=reason))
 
     def taken(self, key: Key) -> bool:
         return self.inbox.taken(key)

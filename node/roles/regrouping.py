@@ -1,52 +1,113 @@
-"""What the parent of a cluster does when one of its devices, or a link between two, is lost in the middle of a
-round: it names another head or other ways, and the devices begin their exchange anew."""
+"""What the parent of a cluster does when one of its devices, or a link between two, is lost: it tells all of them,
+and they begin an exchange in progress anew without it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from typing import Protocol
 
 from hffm.v1 import membership_pb2 as pb
+from hffm.v1.payload_pb2 import PURPOSE_UPDATE
 
 from node.log import NodeLog
-from node.plan import Cluster, LinkKind, Plan
-from node.routing import Pair, orient, shortest_times, tree_towards
+from node.plan import CLUSTER_TIER, Cluster, Plan
+from node.roles.held import Held
+from node.roles.survivors import Survivors
 from node.wire.family import Family
+from node.wire.intake import Key
 
 _BEATS_OF_GRACE = 2.0  # heartbeats that a child whose session broke has to open a new one
 
 
-class Regrouping:
-    """The cluster below one aggregator as it stands now. Nothing happens while no round is open."""
+class Parent(Protocol):
+    """What the aggregator above the cluster has."""
 
-    def __init__(self, plan: Plan, planned: Cluster, family: Family, log: NodeLog) -> None:
+    held: dict[str, Held]
+
+    def taken(self, key: Key) -> bool:
+        """Whether it has this update."""
+        ...
+
+
+class Regrouping:
+    """The cluster below one aggregator as it stands now. While no round is open, losses are only noted."""
+
+    def __init__(self, plan: Plan, planned: Cluster, family: Family, log: NodeLog, parent: Parent) -> None:
         self._plan = plan
         self._planned = planned
         self._family = family
         self._log = log
-        self._regrouped: Cluster | None = None
-        self.attempt = 0
-        self._round: int | None = None
-        self._lost: set[str] = set()
-        self._broken: set[frozenset[str]] = set()  # links that a device could not use
+        self._parent = parent
+        self._survivors = Survivors(plan, planned)
+        self._rounds = range(0)  # those that the devices run now
+        self._missed: set[str] = set()  # lost while no round was open
+        self._told_before = 0  # the last attempt that an earlier life of the parent has told the devices
         self._goodbyes: dict[str, asyncio.Task[None]] = {}
+        self.heads: set[str] = set()  # all that have collected in these rounds
+
+    @property
+    def attempt(self) -> int:
+        return self._survivors.attempt
 
     def at(self, round_index: int) -> Cluster:
-        return self._regrouped or self._planned.at(round_index)
+        return self._survivors.at(round_index)
 
-    def begin(self, round_index: int) -> None:
-        self._round = round_index
+    def begin(self, first: int, count: int) -> None:
+        """Who was lost between rounds is missed from now on; who has come back takes part again."""
+        self._rounds = range(first, first + count)
+        gone = {c for c in self._planned.members if self._is_away(c)}
+        self._missed.clear()
+        named = ", ".join(f"'{child}'" for child in sorted(gone ^ self._survivors.lost))
+        if self._told_before > self.attempt:
+            reason = f"'{self._planned.parent}' is in a new life"
+            self._regroup(first, gone, self._survivors.broken, reason, None, again=True)
+        elif named:
+            reason = f"{named} lost or back between rounds"
+            self._regroup(first, gone, self._survivors.broken, reason, None, again=True)
+        self.heads = {self.at(r).head for r in self._rounds}
 
     def end(self) -> None:
-        self._round = None
+        self._rounds = range(0)
+
+    def has_delivered(self, round_index: int) -> bool:
+        """Whether a head, or one before it, has sent every module that somebody in the cluster trains."""
+        samples = [self._family.children[c].samples for c in self.at(round_index).members]
+        tier = self._plan.node(self._planned.parent).tier
+        return all(
+            any(self._parent.taken(Key(round_index, m.name, head, PURPOSE_UPDATE)) for head in self.heads)
+            for m in self._plan.modules
+            if m.over_d2d and m.due(tier, round_index)
+            if m.name in self._parent.held and any(of.get(m.name) for of in samples)
+        )
+
+    def _has_all(self, round_index: int) -> bool:
+        """Whether nobody waits any more for what a round's exchange in the cluster was for."""
+        tier = self._plan.node(self._planned.parent).tier
+        near = [m for m in self._plan.modules if m.due(CLUSTER_TIER, round_index)]
+        return all(m.due(tier, round_index) for m in near) and self.has_delivered(round_index)
+
+    def _is_away(self, child: str) -> bool:
+        """A session that has just broken may be opened anew; one that was given up, or never was, is missed."""
+        known = self._family.children[child]
+        missed = bool(known.gone) or not known.connection or child in self._survivors.lost | self._missed
+        return missed and not (known.connected and not known.gone)
 
     # -- what goes wrong ----------------------------------------------------------------------------------
 
     def hear_session_ended(self, child: str) -> None:
         """A device that opens no new session within the grace is taken for lost."""
-        if self._round is not None and child in self._planned.members and child not in self._lost:
+        if child in self._planned.members and child not in self._survivors.lost:
             self._goodbyes[child] = asyncio.ensure_future(self._wait_for(child))
+
+    def hear_hello(self, hello: pb.Hello, anew: bool) -> None:
+        """A device in a new life has lost what the others had sent it, unless it was done with it."""
+        self._told_before = max(self._told_before, hello.attempt)
+        child, what = hello.node, self._survivors
+        concerned = child in self._planned.members and child not in what.lost
+        if anew and concerned and self._rounds and hello.finished < self._rounds[-1]:
+            reason = f"'{child}' is in a new life"
+            self._regroup(self._round_at_work(), what.lost, what.broken, reason, child, again=True)
 
     async def _wait_for(self, child: str) -> None:
         limits = self._plan.limits
@@ -55,72 +116,71 @@ class Regrouping:
             if self._family.children[child].connected:
                 return
             await asyncio.sleep(min(0.1, limits.heartbeat_s))
-        self._lost.add(child)
-        if self._round is not None:
-            self._regroup(f"'{child}' is lost", around=child)
+        if self._rounds:
+            what = self._survivors
+            self._regroup(
+                self._round_at_work(), {*what.lost, child}, what.broken, f"'{child}' is lost", child
+            )
+        else:
+            self._missed.add(child)
 
     def hear_trouble(self, child: str, trouble: pb.Trouble) -> None:
-        link = frozenset((child, trouble.peer))
-        if trouble.attempt < self.attempt or self._round is None or link in self._broken:
+        link, what = frozenset((child, trouble.peer)), self._survivors
+        if trouble.attempt < self.attempt or trouble.round not in self._rounds or link in what.broken:
             return  # about an attempt that is over
         if trouble.peer not in self._planned.members or trouble.peer == child:
             return
-        self._broken.add(link)
-        self._regroup(f"'{child}' does not reach '{trouble.peer}': {trouble.message}", around=trouble.peer)
+        reason = f"'{child}' does not reach '{trouble.peer}': {trouble.message}"
+        self._regroup(trouble.round, what.lost, {*what.broken, link}, reason, trouble.peer)
+
+    def _round_at_work(self) -> int:
+        """As far as the devices have said by now."""
+        told = [
+            status.round
+            for child in self._planned.members
+            for status in self._family.children[child].statuses
+        ]
+        return min(max([self._rounds.start, *told]), self._rounds.stop - 1)
 
     # -- what is done about it ----------------------------------------------------------------------------
 
-    def _regroup(self, reason: str, around: str) -> None:
-        assert self._round is not None
-        before = self.at(self._round)
-        seconds = self._seconds()
-        group = self._largest_group(before, seconds)
-        head = before.head if before.head in group else _centre(group, seconds)
-        edges = [(a, b) for a, b in seconds if a in group and b in group]
-        tree = tuple(tree_towards(edges, seconds, head)) if edges else ()
-        self._regrouped = before.turned(head, tree)
-        self.attempt += 1
-        carried = before.head == around or bool(before.children(around))
-        told = pb.Regroup(attempt=self.attempt, head=head, again=carried)
-        told.edges.extend(name for pair in tree for name in pair)
+    def _regroup(
+        self,
+        round_index: int,
+        lost: set[str],
+        broken: set[frozenset[str]],
+        reason: str,
+        around: str | None,
+        again: bool = False,
+    ) -> None:
+        """`around`: who is gone, or cannot be reached by one of its neighbours; None: before the round began.
+
+        `again`: what the devices have done since the first of these rounds is to be done again in any case.
+        """
+        before = self.at(round_index)
+        self._survivors.lose(max(self.attempt, self._told_before) + 1, lost, broken)
+        after = self.at(round_index)
+        self.heads |= {self.at(r).head for r in self._rounds}
+        pairs = sorted(sorted(link) for link in broken)
+        again = again or (
+            around is not None
+            and (after.head != before.head or before.head == around or bool(before.children(around)))
+            and not self._has_all(round_index)
+        )
+        told = pb.Regroup(
+            attempt=self.attempt, lost=sorted(lost), again=again, first_round=self._rounds.start
+        )
+        told.broken.extend(name for pair in pairs for name in pair)
         self._family.tell_all(pb.ParentMessage(regroup=told))
-        alone = [m for m in self._planned.members if m not in group and m not in self._lost]
         self._log.emit(
             "regrouped",
-            round=self._round,
+            round=round_index,
             attempt=self.attempt,
-            head=head,
-            edges=[list(pair) for pair in tree],
-            uplink=alone,
+            again=again,
+            head=after.head,
+            edges=[list(pair) for pair in after.edges],
+            lost=sorted(lost),
+            broken=pairs,
+            uplink=[m for m in self._planned.members if m not in after.members and m not in lost],
             reason=reason,
         )
-
-    def _seconds(self) -> dict[Pair, float]:
-        """Of the links that are left, for a payload of all modules."""
-        size = self._plan.padded_bytes([m.name for m in self._plan.modules])
-        left = set(self._planned.members) - self._lost
-        now = (self._plan.link_at(k.src, k.dst, self._round or 0) for k in self._plan.links)
-        return {
-            (link.src, link.dst): link.seconds(size)
-            for link in now
-            if link is not None
-            and link.kind is LinkKind.D2D
-            and {link.src, link.dst} <= left
-            and frozenset((link.src, link.dst)) not in self._broken
-        }
-
-    def _largest_group(self, before: Cluster, seconds: dict[Pair, float]) -> list[str]:
-        """Devices that still reach each other: as many as possible, the head's own among equals."""
-        left = sorted(set(self._planned.members) - self._lost)
-        groups = [sorted({m, *orient(seconds, m)}) for m in left]
-        return max(groups, key=lambda g: (len(g), before.head in g), default=[before.head])
-
-
-def _centre(group: Iterable[str], seconds: dict[Pair, float]) -> str:
-    """Who is reached by all in the shortest time; the first by name among equals."""
-    reverse = {(b, a): s for (a, b), s in seconds.items()}
-
-    def farthest(node: str) -> float:
-        return max(shortest_times(reverse, node)[0].values())
-
-    return min(sorted(group), key=farthest)

@@ -11,7 +11,9 @@ from hffm.v1.payload_pb2 import Manifest
 from node.errors import BusyError, HffmError
 from node.payload import Payload
 from node.roles.aggregator import Aggregator
-from node.wire.control import EventBook
+from node.wire.book import EventBook
+
+MOST_ROUNDS = 10**6  # at a time
 
 
 class Root:
@@ -20,9 +22,10 @@ class Root:
     def __init__(self, aggregator: Aggregator, events: EventBook) -> None:
         self.events = events
         self._aggregator = aggregator
+        aggregator.sync_events = events.sync
         self._state = "joining"
         self._failure: HffmError | None = None
-        self._rounds_done = 0
+        self._rounds_done = aggregator.finished + 1
         self._orders: asyncio.Queue[int] = asyncio.Queue()
         self.stopped = asyncio.Event()  # an orchestrator said Stop
         self.stop_reason = ""
@@ -31,6 +34,11 @@ class Root:
         """Carries out orders until it is ended from outside."""
         try:
             await self._aggregator.family.all_ready()
+            if self._rounds_done > 0:  # the children of a root in a new life may have missed its last result
+                await self._aggregator.install_below(self._rounds_done - 1)
+            if self._aggregator.ordered > self._rounds_done:
+                self._state = "running"
+                await self._rounds(self._aggregator.ordered - self._rounds_done)
             self._aggregator.phase = self._state = "ready"
             while True:
                 await self._rounds(await self._orders.get())
@@ -41,6 +49,7 @@ class Root:
 
     async def _rounds(self, count: int) -> None:
         first, end = self._rounds_done, self._rounds_done + count
+        await self._aggregator.order(end)
         plan, tier = self._aggregator.plan, self._aggregator.node.tier
         while first < end:
             stride = plan.stride(tier, end - first, first)
@@ -48,6 +57,17 @@ class Root:
             await self._aggregator.install_below(first + stride - 1)
             first += stride
             self._rounds_done = first
+
+    async def keep_events(self) -> None:
+        """Lets the nodes below forget the events that are kept here; runs as long as the node does."""
+        family, limits = self._aggregator.family, self._aggregator.plan.limits
+        while True:
+            await asyncio.sleep(limits.heartbeat_s)
+            heard = [(child.id, child.life, child.events_heard) for child in family.children.values()]
+            await asyncio.to_thread(self.events.sync)
+            for child, life, before in heard:
+                if family.children[child].life == life:
+                    family.events_kept(child, before)
 
     def _fail(self, error: HffmError) -> None:
         self._state, self._failure = "failed", error
@@ -69,8 +89,8 @@ class Root:
         )
 
     def start_rounds(self, count: int) -> int:
-        if count < 1:
-            raise BusyError(f"{count} rounds asked for: ask for 1 or more")
+        if not 1 <= count <= MOST_ROUNDS:
+            raise BusyError(f"{count} rounds asked for: ask for 1 to {MOST_ROUNDS}")
         if self._state != "ready":
             raise BusyError(f"the run is {self._state}: rounds start when it is ready, see `hffm status`")
         self._state = "running"

@@ -10,13 +10,13 @@ from functools import partial
 
 from hffm.v1.payload_pb2 import PURPOSE_UPDATE
 
-from node.aggregation import Update, combine
-from node.errors import TransferStalled
+from node.aggregation import Update, collection_for
+from node.errors import PayloadRefused, TransferStalled
 from node.payload import size_bytes
-from node.plan import Relay
+from node.plan import CLUSTER_TIER, Relay
 from node.roles.exchange import HEAD_SHARE, RELAY_SHARE, Exchange, ready
+from node.roles.held import Held
 from node.roles.inbox import update_of
-from node.roles.member import Held
 from node.roles.stages import Combined, Passing
 from node.waiting import all_of
 from node.wire.stream import Stage, StageMaker
@@ -55,14 +55,29 @@ class Upward:
             parts = [part for part in parts if part.weight > 0]
             if parts:
                 # In a thread, so that the last sender need not wait for its receipt until the sum is made.
-                found[name] = await asyncio.to_thread(self._sum_of, own, parts)
+                combined, warnings = await asyncio.to_thread(self._sum_of, own, parts)
+                for message in warnings:
+                    at.member.log.emit("warning", message=f"round {at.round}: module '{name}': {message}")
+                found[name] = combined
         return found
 
-    def _sum_of(self, own: Held, parts: Sequence[Update]) -> Held:
-        mean = combine(parts)
+    def _sum_of(self, own: Held, parts: Sequence[Update]) -> tuple[Held, list[str]]:
+        """All parts that can be added, combined, and what is to be said about the others."""
+        before = self._at.member.before.get(own.module.name, own.values)
+        total = collection_for(own.module, CLUSTER_TIER, before, len(parts))
+        left_out = []
+        for part in parts:
+            try:
+                total.add(part)
+            except PayloadRefused as error:
+                left_out.append(f"what '{part.contributors[0]}' sent is left out: {error}")
+        if total.lacking:
+            kept = Held(own.module, own.values, self._at.round)  # of weight 0: for this device alone
+            return kept, [*left_out, f"every device keeps its own training: {total.lacking}"]
+        mean = total.mean()
         held = Held(own.module, mean.values, self._at.round, mean.weight, mean.contributors)
         held.payload.sha256  # noqa: B018 - made here, and kept
-        return held
+        return held, left_out
 
     # -- each payload whole -------------------------------------------------------------------------------
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 
+from node.wire.handshake import wants_certificates
+from node.wire.tls import Tls
+
+MOST_CALLS = (
+    8192  # that a server has open at a time, of all peers: beyond it refuses, without looking at them
+)
 MESSAGE_BYTES = 8 << 20  # room for any chunk that a peer may choose
 # Keepalive finds dead connections while no call is moving; the server's tolerance matches it.
 _COMMON = [
@@ -18,22 +26,40 @@ CLIENT_OPTIONS = [*_COMMON, ("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.ena
 SERVER_OPTIONS = [
     *_COMMON,
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # What a stranger may take up: time for its handshake, a connection without calls, streams that are open at a
+    # time on one, metadata.
+    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_concurrent_streams", 128),
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
     # Without this, a second process could listen on the same port and take half of the calls.
     ("grpc.so_reuseport", 0),
 ]
 
 
 class Channels:
-    """The channels that one node has opened."""
+    """The channels that one node has opened; with its certificate, to the nodes of its plan only."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls | None = None) -> None:
+        self._tls = tls
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def to(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+            self._channels[address] = self._open(address)
         return self._channels[address]
+
+    async def why_not(self, address: str) -> str | None:
+        """Which certificate is why no connection comes about, or that one is wanted; None for other reasons."""
+        ask = wants_certificates if self._tls is None else self._tls.why_not
+        return await asyncio.to_thread(ask, address)
 
     async def close(self) -> None:
         for channel in self._channels.values():
             await channel.close()
+
+    def _open(self, address: str) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+        return self._tls.channel(address, CLIENT_OPTIONS)

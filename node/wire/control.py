@@ -10,39 +10,9 @@ from hffm.v1 import control_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
 from node.payload import Payload
-from node.waiting import Change
+from node.wire.book import EventBook
 from node.wire.pacing import CHUNK_BYTES
 from node.wire.status import Context, answering
-
-_IDLE_S = 3600.0
-
-
-class EventBook:
-    """All events of a run, in the order in which they reached the root."""
-
-    def __init__(self) -> None:
-        self._events: list[str] = []
-        self._more = Change()
-        self._closed = False
-
-    def add(self, encoded: str) -> None:
-        self._events.append(encoded)
-        self._more.happened()
-
-    def close(self) -> None:
-        """Nothing more will come: those who read reach the end."""
-        self._closed = True
-        self._more.happened()
-
-    async def since(self, number: int) -> AsyncIterator[tuple[int, str]]:
-        """Numbered events from `number` on, until the book is closed."""
-        while True:
-            while number < len(self._events):
-                yield number, self._events[number]
-                number += 1
-            if self._closed:
-                return
-            await self._more.wait(_IDLE_S)
 
 
 class Controlled(Protocol):

@@ -7,102 +7,108 @@ from collections.abc import AsyncIterator
 
 import grpc
 from hffm.v1 import exchange_pb2 as pb
-from hffm.v1 import exchange_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import ProtocolError, TransferStalled
+from node.wire.budget import Budget
+from node.wire.codec import Chunk
 from node.wire.identity import peer_of
 from node.wire.intake import Intake, Landing, Receiver, Reception
 from node.wire.pacing import Pacers
+from node.wire.refusals import Refusals
 from node.wire.status import Context, answering
+from node.wire.turns import Turn, Turns
+
+PushPart = pb.PushRequest | memoryview
 
 
-class ExchangeService(rpc.ExchangeServicer):
-    def __init__(self, run_id: str, receiver: Receiver, pacers: Pacers, stall_s: float) -> None:
+class ExchangeService:
+    def __init__(
+        self,
+        run_id: str,
+        receiver: Receiver,
+        pacers: Pacers,
+        stall_s: float,
+        budget: Budget,
+        refusals: Refusals,
+    ) -> None:
         self._run_id = run_id
+        self._refusals = refusals
         self._receiver = receiver
         self._pacers = pacers
         self._stall_s = stall_s
-        self.intake = Intake(receiver)
+        self.intake = Intake(receiver, budget, stall_s / 2)
+        self._turns = Turns()
 
-    async def Push(self, request_iterator: AsyncIterator[pb.PushRequest], context: Context) -> None:
+    async def Push(self, request_iterator: AsyncIterator[PushPart], context: Context) -> None:
         async with answering(context):
             peer = peer_of(context)
-            while (request := await self._next(context, peer)) is not None:
-                if request.WhichOneof("part") != "manifest":
-                    raise ProtocolError("a manifest comes before the bytes of a payload")
-                await self._receive(request, context, peer)
+            stream = Incoming(context, peer, self._stall_s)
+            with self._refusals.watching(peer, "Push"):
+                while (part := await stream.next()) is not None:
+                    if isinstance(part, memoryview) or part.WhichOneof("part") != "manifest":
+                        raise ProtocolError("a manifest comes before the bytes of a payload")
+                    await self._receive(part, stream)
 
-    async def _receive(self, request: pb.PushRequest, context: Context, peer: str) -> None:
+    async def _receive(self, request: pb.PushRequest, stream: Incoming) -> None:
         manifest = request.manifest
         self._check_run(manifest.run_id)
-        reception = self.intake.begin(manifest, request.resume, peer)
-        total = manifest.size_bytes + manifest.padding_bytes
-        trailed = manifest.size_bytes > 0 and not manifest.sha256
-        offset = total if reception is None else reception.landing.received
-        await context.write(pb.PushReply(accept=_accept(manifest, offset)))
-        if reception is not None:
-            await self._fill(reception, request.window_bytes, context, peer)
-            trailer = await self._trailer(context, peer) if trailed else b""
-            duplicate = await self.intake.finish(reception, trailer, peer)
+        reception = await self.intake.begin(manifest, request.resume, stream.peer)
+        duplicate = True
+        if reception is None:
+            total = manifest.size_bytes + manifest.padding_bytes
+            await stream.say(_accept(manifest, total))
+            await stream.discard(0 if request.resume else total, _trailed(manifest))
         else:
-            duplicate = True
-            await self._discard(0 if request.resume else total, trailed, context, peer)
+            try:
+                duplicate = await self._take(reception, request.window_bytes, stream)
+            finally:
+                self.intake.leave(reception)
         receipt = pb.Receipt(module=manifest.module, sender=manifest.sender, duplicate=duplicate)
-        await context.write(pb.PushReply(receipt=receipt))
+        await stream.say(pb.PushReply(receipt=receipt))
 
-    async def _fill(self, reception: Reception, window_bytes: int, context: Context, peer: str) -> None:
+    async def _take(self, reception: Reception, window_bytes: int, stream: Incoming) -> bool:
+        """True when it had been taken meanwhile."""
+        manifest = reception.landing.manifest
+        await stream.say(_accept(manifest, reception.landing.received))
+        if window_bytes:  # it waits for its reader, and so takes no turn
+            await self._fill(reception, window_bytes, stream)
+        else:
+            async with self._turns.one() as stream.turn:
+                await self._fill(reception, 0, stream)
+            stream.turn = None
+        trailer = await stream.trailer() if _trailed(manifest) else b""
+        return await self.intake.finish(reception, trailer, stream.peer)
+
+    async def _fill(self, reception: Reception, window_bytes: int, stream: Incoming) -> None:
         landing, told = reception.landing, reception.landing.received
         while not landing.complete:
-            self.intake.feed(reception, await self._chunk(context, peer))
+            self.intake.feed(reception, await stream.chunk())
             while not await landing.room(self._stall_s / 4):
-                await context.write(_progress(landing))  # there is no room, but this side lives
+                await stream.say(_progress(landing))  # there is no room, but this side lives
             if window_bytes and landing.received - told >= window_bytes / 4:
                 told = landing.received
-                await context.write(_progress(landing))
+                await stream.say(_progress(landing))
 
-    async def _discard(self, total: int, trailed: bool, context: Context, peer: str) -> None:
-        """The sender of a duplicate did not wait for Accept and is sending already."""
-        while total > 0:
-            total -= len(await self._chunk(context, peer))
-        if trailed:
-            await self._trailer(context, peer)
-
-    async def _trailer(self, context: Context, peer: str) -> bytes:
-        request = await self._next(context, peer)
-        if request is None or request.WhichOneof("part") != "trailer":
-            raise ProtocolError(f"'{peer}' ended a payload without its digest")
-        return request.trailer.sha256
-
-    async def _chunk(self, context: Context, peer: str) -> bytes:
-        request = await self._next(context, peer)
-        if request is None or request.WhichOneof("part") != "chunk":
-            raise ProtocolError(f"'{peer}' ended a payload before its announced length")
-        if not request.chunk:
-            raise ProtocolError(f"'{peer}' sent an empty chunk")
-        return request.chunk
-
-    async def _next(self, context: Context, peer: str) -> pb.PushRequest | None:
-        try:
-            async with asyncio.timeout(self._stall_s):
-                request = await context.read()
-        except TimeoutError:
-            raise TransferStalled(f"nothing from '{peer}' for {self._stall_s:g} s: push again") from None
-        return None if request is grpc.aio.EOF else request
-
-    async def Pull(self, request: pb.PullRequest, context: Context) -> AsyncIterator[pb.PullReply]:
+    async def Pull(self, request: pb.PullRequest, context: Context) -> None:
         async with answering(context):
-            self._check_run(request.run_id)
             peer = peer_of(context)
-            pacer = self._pacers.to(peer)
-            transit = pacer.transit()
-            for want in request.wants:
-                manifest, payload = self._receiver.offer(want.module, want.sha256, peer)
-                yield pb.PullReply(manifest=manifest)
-                padding = manifest.padding_bytes
-                for chunk in payload.chunks(pacer.chunk_bytes, want.offset, padding):
-                    await transit.carry(len(chunk))
-                    yield pb.PullReply(chunk=bytes(chunk))
+            with self._refusals.watching(peer, "Pull"):
+                self._check_run(request.run_id)
+                if len({want.module for want in request.wants}) < len(request.wants):
+                    raise ProtocolError("a module is wanted twice in one call")
+                await self._hand_out(request, context, peer)
+
+    async def _hand_out(self, request: pb.PullRequest, context: Context, peer: str) -> None:
+        pacer = self._pacers.to(peer)
+        transit = pacer.transit()
+        for want in request.wants:
+            manifest, payload = self._receiver.offer(want.module, want.sha256, peer)
+            await _say(context, pb.PullReply(manifest=manifest), self._stall_s)
+            padding = manifest.padding_bytes
+            for chunk in payload.chunks(pacer.chunk_bytes, want.offset, padding):
+                await transit.carry(len(chunk))
+                await _say(context, chunk, self._stall_s)
 
     def _check_run(self, run_id: str) -> None:
         if run_id != self._run_id:
@@ -111,8 +117,70 @@ class ExchangeService(rpc.ExchangeServicer):
             )
 
 
-def _accept(manifest: Manifest, offset: int) -> pb.Accept:
-    return pb.Accept(module=manifest.module, sender=manifest.sender, offset=offset)
+class Incoming:
+    """The parts that one peer pushes, one after the other."""
+
+    def __init__(self, context: Context, peer: str, stall_s: float) -> None:
+        self.context = context
+        self.peer = peer
+        self.turn: Turn | None = None
+        self._stall_s = stall_s
+
+    async def next(self) -> PushPart | None:
+        """None at the end of the stream; raises TransferStalled when nothing comes."""
+        try:
+            if self.turn is not None:
+                part = await self.turn.read(self.context.read(), self._stall_s)
+            else:
+                async with asyncio.timeout(self._stall_s):
+                    part = await self.context.read()
+        except TimeoutError:
+            why = f"nothing from '{self.peer}' for {self._stall_s:g} s: push again"
+            raise TransferStalled(why) from None
+        return None if part is grpc.aio.EOF else part
+
+    async def say(self, reply: pb.PushReply) -> None:
+        await _say(self.context, reply, self._stall_s)
+
+    async def chunk(self) -> memoryview:
+        part = await self.next()
+        if not isinstance(part, memoryview):
+            raise ProtocolError(f"'{self.peer}' ended a payload before its announced length")
+        if not part:
+            raise ProtocolError(f"'{self.peer}' sent an empty chunk")
+        return part
+
+    async def trailer(self) -> bytes:
+        part = await self.next()
+        if not isinstance(part, pb.PushRequest) or part.WhichOneof("part") != "trailer":
+            raise ProtocolError(f"'{self.peer}' ended a payload without its digest")
+        return part.trailer.sha256
+
+    async def discard(self, total: int, trailed: bool) -> None:
+        """The sender of a duplicate did not wait for Accept and is sending already."""
+        while total > 0:
+            total -= len(await self.chunk())
+        if trailed:
+            await self.trailer()
+
+
+async def _say(context: Context, reply: pb.PushReply | pb.PullReply | Chunk, timeout_s: float) -> None:
+    """Raises TransferStalled when the other side does not read."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await context.write(reply)
+    except TimeoutError:
+        raise TransferStalled(f"nothing was read for {timeout_s:g} s: call again") from None
+
+
+def _trailed(manifest: Manifest) -> bool:
+    """Whether the digest comes last."""
+    return manifest.size_bytes > 0 and not manifest.sha256
+
+
+def _accept(manifest: Manifest, offset: int) -> pb.PushReply:
+    accept = pb.Accept(module=manifest.module, sender=manifest.sender, offset=offset)
+    return pb.PushReply(accept=accept)
 
 
 def _progress(landing: Landing) -> pb.PushReply:

@@ -1,23 +1,30 @@
 """Receiving payloads: the protocol without I/O.
 
-A payload is checked before anything is allocated, copied once into its own buffer, hashed on the way, and
-decoded as a view of that buffer. What a broken connection left is kept, so that the sender can go on. A relay
-may let payloads land in a window instead, of which it sends on what has come before the rest is there.
+A payload is checked before anything is allocated, and its bytes are reserved; then it is copied once into its own
+buffer, hashed on the way, and decoded as a view of that buffer. What a broken connection left is kept, so that the
+sender can go on, as long as nobody else needs the room. A relay may let payloads land in a window instead, of which
+it sends on what has come before the rest is there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from hffm.v1.payload_pb2 import Manifest
 
-from node.errors import PayloadCorrupt, ProtocolError
+from node.aggregation.update import largest
+from node.errors import PayloadCorrupt, PayloadRefused, ProtocolError
 from node.payload import Payload, Values, decode
 from node.plan import Module
 from node.waiting import Change
+from node.wire.budget import Budget
+from node.wire.codec import Chunk
+
+_NO_BYTES = np.empty(0, dtype=np.uint8)
 
 
 class Key(NamedTuple):
@@ -48,7 +55,7 @@ class Landing(Protocol):
     @property
     def complete(self) -> bool: ...
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: Chunk) -> None:
         """Adds the next bytes; raises PayloadCorrupt for more than were announced."""
         ...
 
@@ -58,6 +65,15 @@ class Landing(Protocol):
 
     def finish(self, trailer: bytes) -> Values:
         """The values, where they are kept; `trailer`: the digest, where the manifest had none."""
+        ...
+
+    @property
+    def most_bytes(self) -> int:
+        """What it may come to hold in memory; nothing before the first `feed`."""
+        ...
+
+    def drop(self) -> None:
+        """Lets go of what it holds: nothing more will come."""
         ...
 
 
@@ -70,6 +86,10 @@ class Receiver(Protocol):
 
     def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
         """Where an admitted payload goes; most often, a `Partial`."""
+        ...
+
+    def exclude(self, peer: str, reason: str) -> None:
+        """Nothing is taken from this peer any more."""
         ...
 
     def taken(self, key: Key) -> bool:
@@ -93,7 +113,7 @@ class Partial:
         self.module = module
         self.received = 0  # bytes of the file and its padding
         self.grown = Change()
-        self._buffer = np.empty(manifest.size_bytes, dtype=np.uint8)
+        self._buffer = _NO_BYTES  # until the first bytes come
         self._hash = hashlib.sha256()
 
     @property
@@ -104,10 +124,19 @@ class Partial:
     def complete(self) -> bool:
         return self.received == self.total
 
-    def feed(self, chunk: bytes) -> None:
+    @property
+    def most_bytes(self) -> int:
+        return int(self.manifest.size_bytes)
+
+    def drop(self) -> None:
+        self._buffer = _NO_BYTES
+
+    def feed(self, chunk: Chunk) -> None:
         """Adds the next bytes; raises PayloadCorrupt for more than were announced."""
         if self.received + len(chunk) > self.total:
             raise PayloadCorrupt(f"{self._what}: more bytes than the {self.total} announced")
+        if self.received == 0:
+            self._buffer = np.empty(self.manifest.size_bytes, dtype=np.uint8)
         room = max(0, len(self._buffer) - self.received)
         file_part = memoryview(chunk)[:room]
         self._buffer[self.received : self.received + len(file_part)] = np.frombuffer(file_part, np.uint8)
@@ -125,12 +154,15 @@ class Partial:
         return file_part + bytes(end - start - len(file_part))
 
     def finish(self, trailer: bytes = b"") -> Values:
-        """The values; raises PayloadCorrupt when digest or form are wrong."""
+        """The values; raises PayloadCorrupt for a wrong digest or form, PayloadRefused for what is not finite."""
         if self.manifest.size_bytes == 0:
             return np.empty(0, dtype=np.float32)
         if self._hash.digest() != (self.manifest.sha256 or trailer):
             raise PayloadCorrupt(f"{self._what}: the digest does not match; send it again")
-        return decode(self.module, self._buffer.data)
+        values = decode(self.module, self._buffer.data)
+        if not math.isfinite(largest(values)):
+            raise PayloadRefused(f"{self._what}: values are not all finite: the sender's training diverged")
+        return values
 
     @property
     def _what(self) -> str:
@@ -143,48 +175,100 @@ class Reception:
     """One payload as one connection brings it."""
 
     landing: Landing
+    reserved_bytes: int = 0
+    idle: bool = False  # its connection is gone
 
 
 class Intake:
     """All payloads on their way into one node."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, budget: Budget, patience_s: float) -> None:
+        """patience_s: how long a payload waits for room before it is refused."""
         self._receiver = receiver
+        self._budget = budget
+        self._patience_s = patience_s
         self._receptions: dict[Key, Reception] = {}
 
-    def begin(self, manifest: Manifest, resume: bool, peer: str) -> Reception | None:
+    async def begin(self, manifest: Manifest, resume: bool, peer: str) -> Reception | None:
         """Where to put the bytes that follow; None when the payload had been taken before.
 
-        What is taken over by a newer connection of its sender stops accepting on the older one.
+        What is taken over by a newer connection of its sender stops accepting on the older one. Raises Overloaded
+        when there is no room for it.
         """
         module = self._receiver.admit(manifest, peer)
         key = key_of(manifest)
         if self._receiver.taken(key):
             return None
+        self._forget_before(manifest.round - 1)
         old = self._receptions.get(key)
         if resume and old is not None and old.landing.manifest == manifest:
-            reception = Reception(old.landing)
+            reception = Reception(old.landing, old.reserved_bytes)
+            old.reserved_bytes = 0
         else:
+            if old is not None:
+                self._forget(key, old)
             reception = Reception(self._receiver.land(manifest, module, peer))
         self._receptions[key] = reception
+        await self._reserve(reception)
         return reception
 
-    def feed(self, reception: Reception, chunk: bytes) -> None:
+    async def _reserve(self, reception: Reception) -> None:
+        needed = reception.landing.most_bytes - reception.reserved_bytes
+        if needed <= 0:
+            return
+        idle = [(k, r) for k, r in self._receptions.items() if r.idle]
+        while idle and not self._budget.fits(needed):
+            self._forget(*idle.pop(0))
+        try:
+            await self._budget.reserve(needed, self._patience_s)
+        except BaseException:
+            reception.idle = True  # its sender may try again
+            raise
+        reception.reserved_bytes += needed
+        self._check_current(reception)
+
+    def feed(self, reception: Reception, chunk: Chunk) -> None:
+        self._check_current(reception)
+        reception.landing.feed(chunk)
+
+    def leave(self, reception: Reception) -> None:
+        """Its connection is gone. What has come is kept, for another one of the same sender."""
+        reception.idle = True
         manifest = reception.landing.manifest
         if self._receptions.get(key_of(manifest)) is not reception:
+            self._release(reception)
+
+    def _check_current(self, reception: Reception) -> None:
+        manifest = reception.landing.manifest
+        if self._receptions.get(key_of(manifest)) is not reception:
+            self._release(reception)
             raise ProtocolError(f"module '{manifest.module}': a newer connection took this transfer over")
-        reception.landing.feed(chunk)
 
     async def finish(self, reception: Reception, trailer: bytes, peer: str) -> bool:
         """Hands a whole payload to the role; True when it had been taken meanwhile."""
         manifest = reception.landing.manifest
         key = key_of(manifest)
-        self._receptions.pop(key, None)
-        if self._receiver.taken(key):
-            return True
-        await self._receiver.take(manifest, reception.landing.finish(trailer), peer)
-        return False
+        self._check_current(reception)
+        del self._receptions[key]
+        try:
+            if self._receiver.taken(key):
+                return True
+            await self._receiver.take(manifest, reception.landing.finish(trailer), peer)
+            return False
+        finally:
+            self._release(reception)
 
-    def forget_before(self, round_index: int) -> None:
-        """Drops what is left of earlier rounds."""
-        self._receptions = {k: p for k, p in self._receptions.items() if k.round >= round_index}
+    def _forget_before(self, round_index: int) -> None:
+        """Drops what broken connections left in earlier rounds."""
+        for key, reception in list(self._receptions.items()):
+            if reception.idle and key.round < round_index:
+                self._forget(key, reception)
+
+    def _forget(self, key: Key, reception: Reception) -> None:
+        del self._receptions[key]
+        reception.landing.drop()
+        self._release(reception)
+
+    def _release(self, reception: Reception) -> None:
+        self._budget.release(reception.reserved_bytes)
+        reception.reserved_bytes = 0

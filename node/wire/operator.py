@@ -11,9 +11,10 @@ from hffm.v1 import control_pb2 as pb
 from hffm.v1 import control_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
-from node.errors import PayloadCorrupt
+from node.errors import IdentityError, PayloadCorrupt
 from node.wire.channels import Channels
 from node.wire.status import is_broken_connection, to_error
+from node.wire.tls import Tls
 
 _CALL_S = 10.0  # for calls that answer at once
 
@@ -21,8 +22,9 @@ _CALL_S = 10.0  # for calls that answer at once
 class Operator:
     """Raises the root's refusals as they were raised there, and UnreachableError when nobody answers."""
 
-    def __init__(self, root: str, address: str) -> None:
-        self._channels = Channels()
+    def __init__(self, root: str, address: str, tls: Tls | None = None) -> None:
+        self._channels = Channels(tls)
+        self._address = address
         self._stub = rpc.ControlStub(self._channels.to(address))
         self._target = f"'{root}' at {address}"
 
@@ -31,11 +33,13 @@ class Operator:
         return reply
 
     async def is_up(self) -> bool:
-        """Whether the root answers."""
+        """Whether the root answers. Raises IdentityError where certificates are why it does not."""
         try:
             await self._stub.Status(pb.StatusRequest(), timeout=_CALL_S)
         except grpc.aio.AioRpcError as error:
             if is_broken_connection(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                if (why := await self._channels.why_not(self._address)) is not None:
+                    raise IdentityError(f"{self._target}: {why}") from error
                 return False
             raise to_error(error, self._target) from error
         return True
@@ -79,6 +83,8 @@ class Operator:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
+            if is_broken_connection(error) and (why := await self._channels.why_not(self._address)):
+                raise IdentityError(f"{self._target}: {why}") from error
             raise to_error(error, self._target) from error
 
 

@@ -7,19 +7,23 @@ from contextlib import AsyncExitStack
 
 import grpc
 import numpy as np
-from hffm.v1.exchange_pb2_grpc import add_ExchangeServicer_to_server
 from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest
 
 from node.errors import PayloadRefused, PlanError
+from node.log import NodeLog
 from node.payload import Payload, Values
 from node.plan import Module, Plan, Tensor
+from node.wire.budget import Budget
 from node.wire.channels import Channels
+from node.wire.codec import add_exchange
 from node.wire.exchange import ExchangeService
 from node.wire.intake import Key, Landing, Partial
 from node.wire.pacing import Pacers
+from node.wire.refusals import Refusals
 from node.wire.server import serve
 from node.wire.transfer import Outgoing, Transfers, Want
 
+_ROOM_BYTES = 64 << 20  # test payloads are padding, but for some bytes
 _NAME = "probe/"  # of the module, followed by the size of the payload in bytes
 
 
@@ -29,8 +33,7 @@ class Probe:
     def __init__(self, plan: Plan, node: str) -> None:
         self._plan = plan
         self._node = plan.node(node)
-        links = {link.dst: link for link in plan.links if link.src == node}
-        self._pacers = Pacers.for_backend(links, plan.links_backend)
+        self._pacers = Pacers.of_node(plan, node)
         self._channels = Channels()
         self._transfers = Transfers(node, self._channels, self._pacers, plan.limits.stall_s)
         self._count = 0
@@ -41,10 +44,12 @@ class Probe:
         if self._node.address is None:
             return
         limits = self._plan.limits
-        service = ExchangeService(self._plan.run_id, _Sink(self._node.id), self._pacers, limits.stall_s)
+        budget, refusals = Budget(_ROOM_BYTES), Refusals(NodeLog(self._node.id), self._plan.by_id, 1)
+        sink = _Sink(self._node.id)
+        service = ExchangeService(self._plan.run_id, sink, self._pacers, limits.stall_s, budget, refusals)
 
         def add(server: grpc.aio.Server) -> None:
-            add_ExchangeServicer_to_server(service, server)
+            add_exchange(service, server)
 
         server = await serve(self._node.address, {"Exchange": add})
         until.push_async_callback(server.stop, 0)
@@ -82,6 +87,9 @@ class _Sink:
 
     def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
         return Partial(manifest, module)
+
+    def exclude(self, peer: str, reason: str) -> None:
+        return
 
     def taken(self, key: Key) -> bool:
         return False

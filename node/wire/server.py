@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +12,28 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from node.errors import AddressError
-from node.wire.channels import SERVER_OPTIONS
+from node.wire.channels import MOST_CALLS, SERVER_OPTIONS
+from node.wire.door import Door
 
 _PACKAGE = "hffm.v1"
+
+_MOST_CONNECTIONS = 4096
+_OWN_FILES = 256  # of the process: its own connections, logs, data
 
 AddService = Callable[[Any], None]  # adds one service to a server
 Services = dict[str, AddService]  # by name within hffm.v1
 
 
-async def serve(address: str, services: Services) -> grpc.aio.Server:
-    """Starts listening. Raises AddressError when the address cannot be bound."""
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+async def serve(address: str, services: Services, door: Door | None = None) -> grpc.aio.Server:
+    """Starts listening. Raises AddressError when the address cannot be bound.
+
+    `door`: who may call, and how much; None: anybody, anything.
+    """
+    server = grpc.aio.server(
+        interceptors=[door] if door is not None else None,
+        options=[*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", _room_for_connections())],
+        maximum_concurrent_rpcs=MOST_CALLS,
+    )
     checks = health.aio.HealthServicer()
     names = [f"{_PACKAGE}.{name}" for name in services]
     for add in services.values():
@@ -30,7 +43,10 @@ async def serve(address: str, services: Services) -> grpc.aio.Server:
     for name in ["", *names]:
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        server.add_insecure_port(address)
+        if door is not None and door.tls is not None:
+            server.add_secure_port(address, door.tls.server())
+        else:
+            server.add_insecure_port(address)
     except RuntimeError as error:
         raise AddressError(
             f"cannot listen on {address}: the port is in use or the address is not this machine's; "
@@ -38,3 +54,17 @@ async def serve(address: str, services: Services) -> grpc.aio.Server:
         ) from error
     await server.start()
     return server
+
+
+def _room_for_connections() -> int:
+    """So many that files remain for what this process opens itself; raises its limit of files where it may."""
+    soft, hard = (_endless(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    wanted = _MOST_CONNECTIONS + _OWN_FILES
+    if soft < wanted:
+        soft = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return min(_MOST_CONNECTIONS, max(soft - _OWN_FILES, soft // 2))
+
+
+def _endless(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import grpc
@@ -19,6 +19,8 @@ from node.errors import HffmError
 Context: TypeAlias = Any  # grpc.aio.ServicerContext: grpcio ships no types
 
 _ERROR_KEY = "hffm-error"
+_GOODBYE_S = 5.0
+_LINE = 600  # characters: trailing metadata have a limit of their own
 _BY_NAME: dict[str, type[HffmError]] = {
     kind.__name__: kind
     for kind in vars(errors).values()
@@ -39,7 +41,15 @@ async def answering(context: Context) -> AsyncIterator[None]:
         yield
     except HffmError as error:
         code = grpc.StatusCode[error.grpc_status]
-        await context.abort(code, str(error), ((_ERROR_KEY, type(error).__name__),))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):  # a peer that does not read is not waited for
+                await context.abort(code, one_line(str(error)), ((_ERROR_KEY, type(error).__name__),))
+
+
+def one_line(text: str) -> str:
+    """Fit for a log and for the status of a call, whatever the other side has put into it."""
+    shown = text[:_LINE]
+    return "".join(c if c.isprintable() else " " for c in shown) + ("..." if len(text) > _LINE else "")
 
 
 def is_broken_connection(error: grpc.aio.AioRpcError) -> bool:

@@ -9,12 +9,12 @@ from typing import Protocol
 
 import grpc
 from hffm.v1 import exchange_pb2 as pb
-from hffm.v1 import exchange_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import ProtocolError
 from node.payload import Payload
 from node.waiting import Change
+from node.wire.codec import Chunk, ExchangeStub
 from node.wire.pacing import CUT_BYTES, Pacer, chunk_bytes
 
 WINDOW_CHUNKS = 16  # sent and not yet known to have arrived: what a relay keeps, with as much that came in
@@ -25,7 +25,7 @@ _WAIT_S = 3600.0  # for a change; the watch over the transfer ends it sooner
 _CALL_ENDED = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 
 Metadata = tuple[tuple[str, str], ...]
-Chunks = AsyncIterator[tuple[bytes | memoryview, bool]]
+Chunks = AsyncIterator[tuple[Chunk, bool]]
 
 
 class Stage(Protocol):
@@ -80,7 +80,8 @@ class StreamJob:
         self.moved_bytes = 0
         self.sent_bytes = 0  # of payloads, each byte once
         self.airtime_s = 0.0  # of links that are held to their rates: for which the link was this stream's
-        self.stalled_s = 0.0  # waited for what is to be sent
+        self.stalled_s = 0.0  # waited for what is to be sent, or for room where it goes
+        self.queued_s = 0.0  # waited while the link carried other streams, where it is paced
         self.started = 0.0  # monotonic: when the first payload could be announced
         self.waits_here = False  # for what is to be sent, and not for the receiver
         self._makers = list(makers)
@@ -96,7 +97,7 @@ class StreamJob:
     def manifests(self) -> list[Manifest]:
         return [stage.manifest for stage in self._stages]
 
-    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None:
+    async def attempt(self, stub: ExchangeStub, metadata: Metadata, resume: bool) -> None:
         await self._stage(self._received)  # nothing is opened before there is something to say
         self.started = self.started or time.monotonic()
         self._accepted = asyncio.Queue()
@@ -120,9 +121,11 @@ class StreamJob:
 
     async def _stage(self, index: int) -> Stage:
         if index == len(self._stages):
-            self.waits_here = True
+            began, self.waits_here = time.monotonic(), True
             self._stages.append(await self._makers[index]())
             self.waits_here = False
+            if index > 0:
+                self.stalled_s += time.monotonic() - began
         return self._stages[index]
 
     async def _read(self, call: grpc.aio.StreamStreamCall) -> None:
@@ -141,7 +144,7 @@ class StreamJob:
             raise ProtocolError("the receiver ended the stream without a receipt for each payload")
 
     async def _write(self, call: grpc.aio.StreamStreamCall, resume: bool) -> None:
-        transit, aired_s = self._pacer.transit(), 0.0
+        transit, aired_s, queued_s = self._pacer.transit(), self.airtime_s, self.queued_s
         for index in range(self._received, len(self._makers)):
             stage = await self._stage(index)
             manifest = stage.manifest
@@ -155,10 +158,10 @@ class StreamJob:
                 chunk, late = taken
                 await self._window(at + len(chunk))
                 await transit.carry(len(chunk), late)
-                await call.write(pb.PushRequest(chunk=bytes(chunk)))
+                await call.write(chunk)
                 at += len(chunk)
-                self.airtime_s += transit.airtime_s - aired_s
-                aired_s = transit.airtime_s
+                self.airtime_s = aired_s + transit.airtime_s
+                self.queued_s = queued_s + transit.queued_s
                 self.moved_bytes += len(chunk)
             if manifest.size_bytes and not manifest.sha256:
                 await call.write(pb.PushRequest(trailer=pb.Trailer(sha256=stage.trailer())))
@@ -168,7 +171,7 @@ class StreamJob:
             self.sent_bytes += at
         await call.done_writing()
 
-    async def _next(self, chunks: Chunks) -> tuple[bytes | memoryview, bool] | None:
+    async def _next(self, chunks: Chunks) -> tuple[Chunk, bool] | None:
         began, self.waits_here = time.monotonic(), True
         found = await anext(chunks, None)
         self.waits_here = False
@@ -178,5 +181,7 @@ class StreamJob:
 
     async def _window(self, end: int) -> None:
         """Waits until no more than a window is under way."""
+        began = time.monotonic()
         while end - self._arrived > WINDOW_BYTES:
             await self._change.wait(_WAIT_S)
+        self.stalled_s += time.monotonic() - began

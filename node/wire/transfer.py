@@ -10,13 +10,20 @@ from typing import Any, Protocol
 
 import grpc
 from hffm.v1 import exchange_pb2 as pb
-from hffm.v1 import exchange_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
-from node.errors import BusyError, PayloadCorrupt, ProtocolError, TransferStalled, UnreachableError
+from node.errors import (
+    BusyError,
+    Overloaded,
+    PayloadCorrupt,
+    ProtocolError,
+    TransferStalled,
+    UnreachableError,
+)
 from node.payload import Payload, Values, largest_size_bytes
 from node.plan import Module
 from node.wire.channels import Channels
+from node.wire.codec import ExchangeStub
 from node.wire.identity import identity
 from node.wire.intake import Partial
 from node.wire.pacing import Pacer, Pacers
@@ -50,6 +57,13 @@ class Transfers:
         self._channels = channels
         self._pacers = pacers
         self._stall_s = stall_s
+        self._moved_bytes = 0  # by jobs that have ended
+        self._jobs: list[_Job] = []  # in progress
+
+    @property
+    def moved_bytes(self) -> int:
+        """Sent and fetched so far, repetitions included."""
+        return self._moved_bytes + sum(job.moved_bytes for job in self._jobs)
 
     async def push(self, peer: str, address: str, outgoing: Sequence[Outgoing]) -> float:
         """Sends the payloads on one stream; seconds from the first byte to the last receipt.
@@ -74,17 +88,25 @@ class Transfers:
 
     async def _finish(self, job: _Job, target: str, address: str) -> None:
         """Attempts the job until it is done, or nothing has moved for `stall_s`."""
+        self._jobs.append(job)
+        try:
+            await self._attempts(job, target, address)
+        finally:
+            self._jobs.remove(job)
+            self._moved_bytes += job.moved_bytes
+
+    async def _attempts(self, job: _Job, target: str, address: str) -> None:
         moved_at, pause_s, first = time.monotonic(), _FIRST_PAUSE_S, True
         while True:
             before = job.moved_bytes
             try:
-                stub = rpc.ExchangeStub(self._channels.to(address))
+                stub = ExchangeStub(self._channels.to(address))
                 await self._watch(job, job.attempt(stub, identity(self._node), resume=not first), target)
                 return
             except grpc.aio.AioRpcError as error:
                 refusal = to_error(error, target)
                 # A receiver that is not there yet will be: it is asked again, for as long as a stall may take.
-                early = isinstance(refusal, BusyError)
+                early = isinstance(refusal, BusyError | Overloaded)
                 if not (early or is_broken_connection(error)):
                     raise refusal from error
                 if job.moved_bytes > before:
@@ -92,8 +114,8 @@ class Transfers:
                 if time.monotonic() - moved_at > self._stall_s:
                     if early:
                         raise refusal from error
-                    why = f"no answer for {self._stall_s:g} s ({error.details()}): is it running?"
-                    raise UnreachableError(f"{target}: {why}") from error
+                    why = await self._channels.why_not(address) or f"{error.details()}: is it running?"
+                    raise UnreachableError(f"{target}: no answer for {self._stall_s:g} s: {why}") from error
             first = False
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -117,7 +139,7 @@ class _Job(Protocol):
     moved_bytes: int  # by all attempts: what the watch looks at
     waits_here: bool  # for something on this node, so that it is not the other side that stalls
 
-    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None: ...
+    async def attempt(self, stub: ExchangeStub, metadata: Metadata, resume: bool) -> None: ...
 
 
 class _Push:
@@ -133,7 +155,7 @@ class _Push:
         self._open = outgoing  # without a receipt yet
         self._pacer = pacer
 
-    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None:
+    async def attempt(self, stub: ExchangeStub, metadata: Metadata, resume: bool) -> None:
         replies: asyncio.Queue[int] = asyncio.Queue()  # the offset of an Accept, or anything for a Receipt
         requests = self._requests(list(self._open), resume, replies)
         async for reply in stub.Push(requests, metadata=metadata):
@@ -146,7 +168,7 @@ class _Push:
 
     async def _requests(
         self, outgoing: list[Outgoing], resume: bool, replies: asyncio.Queue[int]
-    ) -> AsyncIterator[pb.PushRequest]:
+    ) -> AsyncIterator[pb.PushRequest | memoryview]:
         transit = self._pacer.transit()
         for one in outgoing:
             yield pb.PushRequest(manifest=one.manifest, resume=resume)
@@ -155,7 +177,7 @@ class _Push:
             chunks = one.payload.chunks(self._pacer.chunk_bytes, offset, padding) if one.payload else ()
             for chunk in chunks:
                 await transit.carry(len(chunk))
-                yield pb.PushRequest(chunk=bytes(chunk))
+                yield chunk
                 self.moved_bytes += len(chunk)
             if resume:
                 await replies.get()
@@ -168,6 +190,7 @@ class Want:
     module: Module
     sha256: bytes
     values: Values | None = None  # once it is whole and checked
+    total_bytes: int = 0  # of the file and its padding, once announced
     partial: Partial | None = field(default=None, repr=False)
 
 
@@ -178,7 +201,7 @@ class _Pull:
         self._run_id = run_id
         self._open = wants
 
-    async def attempt(self, stub: rpc.ExchangeStub, metadata: Metadata, resume: bool) -> None:
+    async def attempt(self, stub: ExchangeStub, metadata: Metadata, resume: bool) -> None:
         request = pb.PullRequest(run_id=self._run_id)
         for want in self._open:
             offset = want.partial.received if want.partial else 0
@@ -186,10 +209,10 @@ class _Pull:
         async for reply in stub.Pull(request, metadata=metadata):
             if not self._open:
                 raise PayloadCorrupt("more payloads than were asked for")
-            if reply.WhichOneof("part") == "manifest":
-                self._begin(self._open[0], reply.manifest)
+            if isinstance(reply, memoryview):
+                self._feed(self._open[0], reply)
             else:
-                self._feed(self._open[0], reply.chunk)
+                self._begin(self._open[0], reply.manifest)
         if self._open:
             raise ProtocolError("the stream ended before every version had come")
 
@@ -201,8 +224,9 @@ class _Pull:
             raise PayloadCorrupt(f"module '{manifest.module}': not the version that was asked for")
         if want.partial is None:
             want.partial = Partial(manifest, want.module)
+            want.total_bytes = want.partial.total
 
-    def _feed(self, want: Want, chunk: bytes) -> None:
+    def _feed(self, want: Want, chunk: memoryview) -> None:
         if want.partial is None:
             raise ProtocolError("a manifest comes before the bytes of a payload")
         want.partial.feed(chunk)

@@ -10,6 +10,7 @@ from hffm.v1.payload_pb2 import Manifest
 from node.errors import HffmError, PayloadCorrupt
 from node.payload import Values
 from node.waiting import Change
+from node.wire.codec import Chunk
 
 _NO_VALUES = np.empty(0, dtype=np.float32)
 
@@ -41,9 +42,16 @@ class Window:
     def complete(self) -> bool:
         return self.received == self.total
 
+    @property
+    def most_bytes(self) -> int:
+        return min(self.total, 2 * self._limit_bytes)
+
+    def drop(self) -> None:
+        self.fail(PayloadCorrupt(f"module '{self.manifest.module}': its sender began anew"))
+
     # -- how it fills -------------------------------------------------------------------------------------
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: Chunk) -> None:
         """Adds the next bytes; raises PayloadCorrupt for more than were announced."""
         if self.received + len(chunk) > self.total:
             raise PayloadCorrupt(

@@ -16,6 +16,8 @@ class LauncherName(StrEnum):
     PROCESSES = "processes"
     NAMESPACES = "namespaces"
     NAMESPACES_PROCESSES = "namespaces-processes"
+    CONTAINERS = "containers"
+    SSH = "ssh"
 
 
 class LinksName(StrEnum):
@@ -55,7 +57,9 @@ Launcher = Annotated[
     LauncherName | None,
     typer.Option(
         help="forked: all nodes from one process, fast; processes: an interpreter for each; namespaces: forked, "
-        "each with a network stack of its own (root). Default: what the links need.",
+        "each with a network stack of its own (root); containers: Docker's, of the image that `make image` makes; "
+        "ssh: on the boards of the scenario. "
+        "Default: what the links need.",
         show_default=False,
     ),
 ]
@@ -66,6 +70,33 @@ Links = Annotated[
         "tbf: the kernel, and the sender for the delay (root); uml: the kernel of a guest; lab: the same in "
         "virtual time; none; auto. Default: the scenario's.",
         show_default=False,
+    ),
+]
+Tls = Annotated[
+    bool, typer.Option("--tls", help="Mutual TLS, with certificates made for this run and nothing else.")
+]
+Certs = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that `hffm certs` has made for the scenario, for mutual TLS.",
+        envvar="HFFM_CERTS",
+        show_envvar=True,
+        show_default=False,
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="No TLS although other machines can connect to these nodes.")
+]
+Restart = Annotated[
+    int,
+    typer.Option(min=0, help="How often each node that is killed, or ends with an error, is started again."),
+]
+WithoutTraining = Annotated[
+    bool,
+    typer.Option(
+        "--without-training",
+        help="Devices rest for the modelled time of training and send noise of the same size: latency and energy "
+        "of large networks, no accuracies.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON on standard output.")]

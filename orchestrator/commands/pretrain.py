@@ -19,12 +19,15 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for weights, tokenizer, image processor and recipe.")],
     seed: Annotated[int, typer.Option(min=0, help="Of weights, questions and pictures.")] = 0,
+    backbone: Annotated[
+        str, typer.Option(help="builtin:tiny-vilt or builtin:tiny-clip.")
+    ] = "builtin:tiny-vilt",
     steps: Annotated[
-        int, typer.Option(min=1, help="Optimiser steps; the shipped backbone took the default.")
+        int, typer.Option(min=1, help="Optimiser steps; the shipped ViLT took the default.")
     ] = 5200,
     as_json: AsJson = False,
 ) -> None:
-    """Pretrain builtin:tiny-vilt on question families other than the tasks' (some minutes on one core).
+    """Pretrain a built-in backbone on question families other than the tasks' (some minutes on one core).
 
     A scenario uses the result with `model: {backbone: FOLDER}`.
     """
@@ -34,5 +37,5 @@ def pretrain(
         said = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
         print(f"step {step} of {steps}: {said}", file=sys.stderr)
 
-    recipe = make(out, seed, steps, say)
+    recipe = make(out, seed, steps, say, backbone)
     typer.echo(json.dumps(recipe, indent=1) if as_json else f"{out}: " + json.dumps(recipe))

@@ -50,7 +50,7 @@ class Pricing:
         return (self._joules(link) if joules else link.seconds(self.size_bytes)) / self.every
 
     def _joules(self, link: Link) -> float:
-        return link.power_w * link.seconds(self.size_bytes)
+        return link.both_w * link.seconds(self.size_bytes)
 
 
 def best_tree(parent: str, members: Sequence[str], edges: Sequence[Pair], relay: Relay, head: str,

@@ -8,7 +8,7 @@ Communication only, no computing. Every tier waits for its slowest child:
 where devices that go device to device have, in the place of the maximum over their uplinks, the exchange in
 their cluster and the uplink of its head. The way back is priced where the plan has links for it; under the
 channel model `published` there is none but inside a cluster. On the published network this gives Table I of
-arXiv 2509.03695.
+arXiv 2509.03695. Where links, heads or trees change from round to round, the rounds are added up one by one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from math import floor, fsum
 
 from node.plan import CLUSTER_TIER, Cluster, Link, LinkKind, Plan, Relay, Role
 from node.routing import Pair
-from orchestrator.cost.phases import phases
+from node.wire.overhead import as_carried
+from orchestrator.cost.phases import by_round, own_rounds
 from orchestrator.cost.relaying import away_s, consensus_s, crossings, hop, outward, towards_s
 
 
@@ -77,24 +78,26 @@ class Flow:
     def over_d2d(self) -> bool:
         return CLUSTER_TIER in self.every
 
-    def times_per_round(self, tier: str) -> float:
-        return 1 / self.every[tier] if tier in self.every else 0.0
+    def times(self, tier: str, round_index: int | None) -> float:
+        """How often a tier averages them: in this round, or per round on average."""
+        if tier not in self.every:
+            return 0.0
+        if round_index is None:
+            return 1 / self.every[tier]
+        return float((round_index + 1) % self.every[tier] == 0)
 
 
 def price(plan: Plan, payload_bytes: float | None = None, rules: Rules | None = None) -> Cost:
-    """payload_bytes: of all modules together; default: the plan's, or else four bytes per value.
+    """payload_bytes: of all modules together; default: the plan's, or else four bytes per value. What links carry
+    beside it, under the plan's links_backend, is priced too.
 
     rules: default: those of the plan's channel.
     """
     rules = rules or rules_of(plan)
     size = payload_bytes or plan.payload_bytes or 4 * sum(m.size for m in plan.modules)
-    latencies: list[Parts] = []
-    energies: list[Parts] = []
-    for part, share in phases(plan):
-        pricing = _Pricing(part, rules, tuple(_flows(part, size)))
-        latencies.append({key: share * s for key, s in pricing.latency(plan.root.id).items()})
-        energies.append({key: share * j for key, j in pricing.energy().items()})
-    latency, energy = _sum(latencies), _sum(energies)
+    flows = tuple(_flows(plan, size))
+    rounds = _Rounds(plan, [_Pricing(part, rules, flows, r) for part, r in by_round(as_carried(plan))])
+    latency, energy = rounds.latency(), rounds.energy()
     return Cost(_total(latency), _total(energy), {"latency_s": latency, "energy_j": energy})
 
 
@@ -141,33 +144,67 @@ def _longest(parts: Iterable[Parts]) -> Parts:
 
 
 def _joules(link: Link, size_bytes: float) -> float:
-    return link.power_w * link.seconds(size_bytes)
+    return link.both_w * link.seconds(size_bytes)
+
+
+def _mean(parts: Iterable[Parts], count: int) -> Parts:
+    total = _sum(parts)
+    return {key: value / count for key, value in total.items()} if count > 1 else total
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """The rounds over which a plan changes, or one that stands for all. Every aggregator waits for its slowest
+    child in each round of its own, whatever the others do meanwhile."""
+
+    plan: Plan
+    pricings: list[_Pricing]
+
+    def energy(self) -> Parts:
+        return _mean((pricing.energy() for pricing in self.pricings), len(self.pricings))
+
+    def latency(self) -> Parts:
+        count = len(self.pricings)
+        return _mean([self._aggregator(self.plan.root.id, range(count))], count)
+
+    def _aggregator(self, node: str, rounds: range) -> Parts:
+        tier = self.plan.by_id[node].tier
+        own = [rounds] if len(self.pricings) == 1 else own_rounds(self.plan, tier, rounds)
+        return _sum(self._own_round(node, part) for part in own)
+
+    def _own_round(self, node: str, rounds: range) -> Parts:
+        # Modules that take the uplink follow those that go device to device: a device sends one at a time.
+        exchange = _sum(self.pricings[r].exchange(node) for r in rounds)
+        return _sum([exchange, _longest(self._child(child, rounds) for child in self.plan.children(node))])
+
+    def _child(self, child: str, rounds: range) -> Parts:
+        below = {} if self.plan.by_id[child].role is Role.DEVICE else self._aggregator(child, rounds)
+        return _sum([below, *(self.pricings[r].way(child) for r in rounds)])
 
 
 @dataclass(frozen=True)
 class _Pricing:
+    """One round, or one on average."""
+
     plan: Plan
     rules: Rules
     flows: tuple[Flow, ...]
+    round: int | None  # None: on average over the periods
 
     # -- seconds --------------------------------------------------------------------------------------------
 
-    def latency(self, aggregator: str) -> Parts:
-        children = self.plan.children(aggregator)
+    def exchange(self, aggregator: str) -> Parts:
+        """In the cluster below an aggregator, where there is one."""
         cluster = self._clusters.get(aggregator)
-        if cluster is None:
-            return _longest(self._child_latency(child) for child in children)
-        # Modules that take the uplink follow those that go device to device: a device sends one at a time.
-        exchange = _sum(self._cluster_latency(cluster, flow) for flow in self.flows if flow.over_d2d)
-        return _sum([exchange, _longest(self._child_latency(child) for child in children)])
+        flows = self.flows if cluster is not None else ()
+        return _sum(self._cluster_latency(cluster, flow) for flow in flows if cluster and flow.over_d2d)
 
-    def _child_latency(self, child: str) -> Parts:
-        """Of a child and its link. A device in a cluster sends here only what does not go device to device."""
-        node = self.plan.by_id[child]
-        parent = str(node.parent)
+    def way(self, child: str) -> Parts:
+        """Between a child and its parent. A device in a cluster sends here only what does not go device to
+        device."""
+        parent = str(self.plan.by_id[child].parent)
         tier = self.plan.by_id[parent].tier
-        below = {} if node.role is Role.DEVICE else self.latency(child)
-        ways: list[Parts] = [below]
+        ways: list[Parts] = []
         for flow in self.flows:
             share = self._share(flow, tier)
             if not (flow.over_d2d and self.plan.cluster_of(child)):
@@ -181,7 +218,7 @@ class _Pricing:
         """E rounds are E exchanges, of which E - 1 end with the way back inside the cluster; the head sends
         the last one up, and the answer comes from above."""
         share = self._share(flow, self.plan.by_id[cluster.parent].tier)
-        every = flow.times_per_round(CLUSTER_TIER)
+        every = flow.times(CLUSTER_TIER, self.round)
         inside_s = self._inside_s(cluster, flow, every, every - share)
         heads = self._head_uplinks(cluster)
         head_s = fsum(link.seconds(flow.size_bytes) for link in heads) / len(heads)
@@ -201,10 +238,10 @@ class _Pricing:
         return ups * up_s + downs * away_s(cluster, hops, relay)
 
     def _share(self, flow: Flow, tier: str) -> float:
-        """How often a tier averages, per round of the devices."""
+        """How often a tier averages, per round of the devices or in this one."""
         if tier not in flow.every and self._edge_only and self.rules.edge_only_every:
             return 1 / self.rules.edge_only_every
-        return flow.times_per_round(tier)
+        return flow.times(tier, self.round)
 
     # -- joules ---------------------------------------------------------------------------------------------
 
@@ -232,7 +269,7 @@ class _Pricing:
 
     def _cluster_energy(self, cluster: Cluster, flow: Flow) -> Parts:
         share = self._share(flow, self.plan.by_id[cluster.parent].tier)
-        every = flow.times_per_round(CLUSTER_TIER)
+        every = flow.times(CLUSTER_TIER, self.round)
         joules = {(a, b): _joules(self._link(a, b), flow.size_bytes) for a, b in _both_ways(cluster)}
         if cluster.gossip is not None:
             inside_j = every * cluster.gossip.iterations * fsum(joules.values())

@@ -7,7 +7,7 @@ Kleinrock, "Virtual cut-through", Computer Networks 3, 1979).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.plan import Cluster, Gossip, Link, Relay
@@ -59,12 +59,20 @@ def towards_s(cluster: Cluster, hops: Hops, relay: Relay, *, links_are_shared: b
             return max(_arrivals_s(cluster, hops, cluster.head))
         near = cluster.toward_head
         return max((sum(hops[link].seconds for link in path(near, node)) for node in near), default=0.0)
-    if relay is Relay.AGGREGATE:
-        return _summed_s(cluster, lambda a, b: hops[a, b], cluster.head)[1]
-    if links_are_shared:
-        return _streams_s(cluster, hops, cluster.head)
+    if relay is Relay.AGGREGATE or links_are_shared:
+        counts = crossings(cluster, relay)
+        return streamed_s(
+            cluster, {k: Hop(n * hops[k].seconds, hops[k].first_s) for k, n in counts.items()}, relay
+        )
     ways = (path(cluster.toward_head, node) for node in cluster.toward_head)
     return max((_one_stream_s([hops[link] for link in way]) for way in ways), default=0.0)
+
+
+def streamed_s(cluster: Cluster, loads: Hops, relay: Relay) -> float:
+    """The same for payloads that go on as they come, by what each link carries in all."""
+    if relay is Relay.AGGREGATE:
+        return _summed_s(cluster, loads, cluster.head)[1]
+    return _streams_s(cluster, loads, cluster.head)
 
 
 def away_s(cluster: Cluster, hops: Hops, relay: Relay) -> float:
@@ -91,25 +99,24 @@ def _one_stream_s(way: list[Hop]) -> float:
     )
 
 
-def _summed_s(cluster: Cluster, hop_of: Callable[[str, str], Hop], node: str) -> tuple[float, float]:
+def _summed_s(cluster: Cluster, loads: Hops, node: str) -> tuple[float, float]:
     """When the first chunk and the last byte of a subtree's sum can leave `node`."""
     first = last = 0.0
     for child in cluster.children(node):
-        one = hop_of(child, node)
-        child_first, child_last = _summed_s(cluster, hop_of, child)
+        one = loads[child, node]
+        child_first, child_last = _summed_s(cluster, loads, child)
         first = max(first, child_first + one.first_s)
         last = max(last, child_first + one.seconds, child_last + one.first_s)
     return first, last
 
 
-def _streams_s(cluster: Cluster, hops: Hops, node: str) -> float:
+def _streams_s(cluster: Cluster, loads: Hops, node: str) -> float:
     """When the last of a subtree's payloads is at `node`. Every link works from time 0 on, since its sender's own
     payload lies ready, so that it is done when it has carried all, or one chunk after the last came in."""
     last = 0.0
     for child in cluster.children(node):
-        one = hops[child, node]
-        count = len(cluster.subtree(child))
-        last = max(last, count * one.seconds, _streams_s(cluster, hops, child) + one.first_s)
+        one = loads[child, node]
+        last = max(last, one.seconds, _streams_s(cluster, loads, child) + one.first_s)
     return last
 
 

@@ -17,12 +17,13 @@ from node.plan import LinkKind
 
 @dataclass(frozen=True)
 class Radio:
-    """A radio link of its own bandwidth: links do not interfere and do not share spectrum."""
+    """A radio link and the bandwidth that it has: links do not interfere."""
 
     bandwidth_hz: float
     transmit_w: float  # radiated
     power_w: float  # drawn by the sender while it sends
     delay_s: float = 0.0
+    receive_w: float = 0.0  # drawn by the receiver meanwhile: the publication does not count it
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,15 @@ def path_gain(model: ChannelModel, distance_m: float, fading: float) -> float:
 
 
 def rate_bps(model: ChannelModel, radio: Radio, distance_m: float, fading: float) -> float:
-    """Shannon capacity."""
-    noise_w = 10 ** ((model.noise_dbm_per_hz - 30) / 10) * radio.bandwidth_hz
+    """Capacity of a channel with white Gaussian noise (Shannon, "A mathematical theory of communication", Bell
+    System Technical Journal 27, 1948, theorem 17)."""
+    noise_w = noise_w_per_hz(model) * radio.bandwidth_hz
     snr = radio.transmit_w * path_gain(model, distance_m, fading) / noise_w
     return radio.bandwidth_hz * log2(1 + snr)
+
+
+def noise_w_per_hz(model: ChannelModel) -> float:
+    return float(10 ** ((model.noise_dbm_per_hz - 30) / 10))
 
 
 # arXiv 2509.03695, Section IV and the released code. There the noise density of -174 dBm/Hz meets bandwidths

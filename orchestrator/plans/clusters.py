@@ -8,44 +8,43 @@ from itertools import combinations, pairwise
 from math import dist
 from typing import Any
 
-from node.plan import Cluster, Link, LinkKind, Move, Relay, Turn
+from node.plan import Cluster, LinkKind, Relay, Turn
 from node.randomness import generator
 from node.routing import Pair, is_connected, minimum_spanning_tree, orient, proximity_graph, tree_towards
 from orchestrator.cost.gossip import gossip_over
 from orchestrator.cost.heads import Objective, Pricing, best_tree
 from orchestrator.plans.links import Links, seconds_of
 from orchestrator.plans.methods import CONSENSUS, Method
-from orchestrator.plans.moving import Moving
+from orchestrator.plans.moving import Moving, Timeline
 from orchestrator.plans.scenario import D2dSpec, Scenario
 from orchestrator.plans.topology import Network
 
 
 def build_clusters(
-    scenario: Scenario, method: Method, network: Network, links: Links, payload_bytes: float, rounds: int
-) -> tuple[list[Cluster], list[Link], list[Move]]:
-    """One cluster per lowest aggregator, the links of its graph in both directions, and how these move."""
+    scenario: Scenario,
+    method: Method,
+    network: Network,
+    links: Links,
+    payload_bytes: float,
+    rounds: int,
+    timeline: Timeline,
+) -> list[Cluster]:
+    """One cluster per lowest aggregator. The links of its graph, in both directions, are added to the timeline."""
     clusters: list[Cluster] = []
-    found: list[Link] = []
-    moves: dict[int, list[Link]] = {}
     parents = [a.id for a in network.aggregators if a.tier == network.tiers[-1]]
     heads = _heads(scenario, network, parents)
     for parent in parents:
         members = network.members(parent)
         edges = _graph(scenario, network, links, parent, members, payload_bytes)
-        start = {p: links.needed(*p, LinkKind.D2D) for edge in edges for p in (edge, edge[::-1])}
-        graphs = Moving(scenario, links, members, rounds).from_rounds(start)
-        uplinks = {m: links.needed(m, parent, LinkKind.UPLINK) for m in members}
+        pairs = [pair for edge in edges for pair in (edge, edge[::-1])]
+        graphs = Moving(scenario, links, members, rounds).from_rounds(pairs)
+        uplinks = {r: {m: links.at(r).needed(m, parent, LinkKind.UPLINK) for m in members} for r in graphs}
         shared = links.channel != "published"
-        priced = {r: Pricing(g, uplinks, payload_bytes, method.every, shared) for r, g in graphs.items()}
+        priced = {r: Pricing(g, uplinks[r], payload_bytes, method.every, shared) for r, g in graphs.items()}
         grouping = _Grouping(scenario, method, parent, heads.get(parent, members), rounds)
         clusters.append(grouping.cluster(priced))
-        for pair in sorted({pair for graph in graphs.values() for pair in graph}):
-            known = [(r, graph[pair]) for r, graph in sorted(graphs.items()) if pair in graph]
-            found.append(known[0][1])
-            for (_, before), (r, after) in pairwise(known):
-                if after != before:
-                    moves.setdefault(r, []).append(after)
-    return clusters, found, [Move(first_round=r, links=tuple(of)) for r, of in sorted(moves.items())]
+        timeline.add(graphs)
+    return clusters
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class _Grouping:
         elif len(priced) == 1:
             extra["repeats_after"] = horizon
         if self.method.exchange == CONSENSUS or (self.method.exchange is None and spec.exchange == CONSENSUS):
-            if len(priced) > 1:
+            if any(set(now.links) != set(priced[0].links) for now in priced.values()):
                 why = "a consensus needs a graph that does not move; leave out moves and mobility"
                 raise self.scenario.error("topology.d2d.exchange", why)
             edges = sorted({(min(p), max(p)) for p in priced[0].links})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 from deploy.links.profiles import profile, profile_names
 from node.plan import Link, LinkKind
 from node.routing import Pair
-from orchestrator.plans.channel import MODELS, ChannelModel, Radio, rate_bps
+from orchestrator.plans.channel import MODELS, ChannelModel, Radio, noise_w_per_hz, path_gain, rate_bps
 from orchestrator.plans.link_table import read_link_table
-from orchestrator.plans.propagation import fading_gain, shadowing_gain, shared
-from orchestrator.plans.scenario import LinkRule, Scenario
+from orchestrator.plans.propagation import fading_gain, proportional_shares, shadowing_gain, with_share
+from orchestrator.plans.scenario import ChannelSpec, LinkRule, Scenario
 from orchestrator.plans.topology import DEVICE_TIER, Network
 
-_RULE_FIELDS = ("rate_bps", "delay_s", "jitter_s", "loss", "power_w")
+_RADIO_KEYS = ("fading", "rician_k_db", "fading_rounds", "shadowing_db", "shadowing_rounds", "spectrum")
+_RULE_FIELDS = ("rate_bps", "delay_s", "jitter_s", "loss", "power_w", "receive_w")
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,26 @@ class Links:
     channel: str
     model: ChannelModel | None  # None: rates come from the rules alone
     rules: tuple[LinkRule, ...]
+    round: int = 0
+    # Aggregator -> the devices that send to it at once; None: all of its devices.
+    sending: Mapping[str, frozenset[str]] | None = None
+
+    def at(self, round_index: int) -> Links:
+        """As they are in this round."""
+        return replace(self, round=round_index)
+
+    def cuts(self, rounds: int) -> list[int]:
+        """Of so many rounds, those other than the first at which a link may change."""
+        found = {rule.from_round for rule in self.rules}
+        for every in (self._own.fading_rounds, self._own.shadowing_rounds):
+            found |= set(range(0, rounds, every)) if every else set()
+        return sorted(r for r in found if 0 < r < rounds)
 
     def link(self, src: str, dst: str, kind: LinkKind) -> Link | None:
         """None where neither the model nor a rule gives it a rate."""
         found: dict[str, Any] = self._modelled(src, dst, kind)
         for rule in self.rules:
-            if self._matches(rule, src, dst):
+            if rule.from_round <= self.round and self._matches(rule, src, dst):
                 if rule.profile is not None:
                     found |= dict(profile(rule.profile).direction(self._upwards(src, dst)))
                 found |= {k: v for k in _RULE_FIELDS if (v := getattr(rule, k)) is not None}
@@ -62,24 +77,52 @@ class Links:
         radio = self.model.radios.get(kind)
         if radio is None:
             return {}
-        metres = self.network.distance_m(src, dst)
-        # The channel is reciprocal: what fades on the way up fades on the way down.
-        fading = self.network.fading.get((src, dst), self.network.fading.get((dst, src)))
+        metres, fading = self.network.distance_m(src, dst), self._drawn(src, dst)
         if metres is None or fading is None:
             return {}
-        if self.scenario.channel.model == self.channel:
-            radio, fading = self._own(radio, kind, src, dst, fading)
-        rate = rate_bps(self.model, radio, metres, fading)
-        return {"rate_bps": rate, "delay_s": radio.delay_s, "power_w": radio.power_w}
+        if self._own.spectrum != "own" and kind is not LinkKind.D2D:
+            radio = with_share(radio, kind, self._share(radio, kind, src, dst))
+        rate = rate_bps(self.model, radio, metres, self._gain(src, dst, fading))
+        drawn = {"power_w": radio.power_w, "receive_w": radio.receive_w}
+        return {"rate_bps": rate, "delay_s": radio.delay_s, **drawn}
 
-    def _own(self, radio: Radio, kind: LinkKind, src: str, dst: str, drawn: float) -> tuple[Radio, float]:
-        """Radio and gain beside path loss, with what the scenario says of propagation and spectrum."""
-        spec, seed = self.scenario.channel, self.scenario.seed
-        gain = drawn if spec.fading == "drawn" else fading_gain(seed, src, dst, spec.fading, spec.rician_k_db)
-        if spec.spectrum == "equal":
-            server = dst if self._upwards(src, dst) else src
-            radio = shared(radio, kind, len(self.network.members(server)))
-        return radio, gain * shadowing_gain(seed, src, dst, spec.shadowing_db)
+    def _drawn(self, a: str, b: str) -> float | None:
+        """The channel is reciprocal: what fades on the way up fades on the way down."""
+        return self.network.fading.get((a, b), self.network.fading.get((b, a)))
+
+    def _share(self, radio: Radio, kind: LinkKind, src: str, dst: str) -> float:
+        """Of the server's bandwidth, among all devices that send to it at once, or fetch from it."""
+        device, server = (src, dst) if kind is LinkKind.UPLINK else (dst, src)
+        active = set(self.network.members(server))
+        if kind is LinkKind.UPLINK and self.sending is not None:
+            active = {device, *self.sending.get(server, ())}
+        if kind is LinkKind.DOWNLINK or self._own.spectrum == "equal":
+            return 1 / len(active)
+        devices = sorted(active)
+        snr_hz = tuple(self._snr_hz(radio, d, server) for d in devices)
+        return proportional_shares(snr_hz, radio.bandwidth_hz)[devices.index(device)]
+
+    def _snr_hz(self, radio: Radio, device: str, server: str) -> float:
+        metres, drawn = self.network.distance_m(device, server), self._drawn(device, server)
+        assert self.model is not None and metres is not None and drawn is not None  # noqa: PT018
+        gain = path_gain(self.model, metres, self._gain(device, server, drawn))
+        return radio.transmit_w * gain / noise_w_per_hz(self.model)
+
+    @property
+    def _own(self) -> ChannelSpec:
+        """What the scenario says of propagation and spectrum under its own channel model."""
+        own = self.scenario.channel
+        return own if own.model == self.channel else ChannelSpec()
+
+    def _gain(self, src: str, dst: str, drawn: float) -> float:
+        """Power gain beside path loss, in this round."""
+        spec, seed = self._own, self.scenario.seed
+        block = self.round // spec.shadowing_rounds if spec.shadowing_rounds else 0
+        shadowing = shadowing_gain(seed, src, dst, spec.shadowing_db, block)
+        if spec.fading == "drawn":
+            return drawn * shadowing
+        block = self.round // spec.fading_rounds if spec.fading_rounds else 0
+        return shadowing * fading_gain(seed, src, dst, spec.fading, spec.rician_k_db, block)
 
     def _upwards(self, src: str, dst: str) -> bool:
         """Whether the sender is the one that has the radio of a device: also of two devices, the one that sends."""
@@ -102,10 +145,13 @@ def links_under(scenario: Scenario, network: Network, channel: str) -> Links:
     if channel != "table" and not network.fading:
         why = f"'{channel}' needs places, which only kind: drawn has; write model: table and channel.links"
         raise scenario.error("channel.model", why)
-    radio_keys = {"fading", "rician_k_db", "shadowing_db", "spectrum"} & spec.model_fields_set
+    radio_keys = set(_RADIO_KEYS) & spec.model_fields_set
     if spec.model == "table" and radio_keys:
         key = min(radio_keys)
         raise scenario.error(f"channel.{key}", "a table has no radio; use model: physical, or remove the key")
+    if spec.fading_rounds and spec.fading in ("drawn", "none"):
+        why = f"fading: {spec.fading} is the same in all rounds; write fading: rayleigh or rician"
+        raise scenario.error("channel.fading_rounds", why)
     for i, rule in enumerate(rules, len(spec.links) - len(rules)):  # negative: of the table
         key = "channel.table" if i < 0 else f"channel.links[{i}]"
         for end, pattern in (("from", rule.from_), ("to", rule.to)):

@@ -1,18 +1,45 @@
-"""Device-to-device graphs that move: which links a cluster has from which round on, as the scenario lists it or as
-its devices walk."""
+"""Links that change from round to round: what a plan says of them, and device-to-device graphs that move, as the
+scenario lists it or as its devices walk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from node.plan import Link, LinkKind
+from node.plan import Link, LinkKind, Move
 from node.randomness import generator
 from node.routing import Pair
 from orchestrator.plans.links import Links
 from orchestrator.plans.scenario import MobilitySpec, MoveRule, Scenario
+from orchestrator.plans.topology import Network
 
 Graph = dict[Pair, Link]  # directed
+
+
+class Timeline:
+    """Links over the rounds, gathered from graphs that share none: as they are at first, and how they move."""
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+        self._moves: dict[int, list[Link]] = {}
+
+    def add(self, graphs: Mapping[int, Graph]) -> None:
+        """`graphs`: round -> the links from then on. One that is not there in some rounds is marked so."""
+        for pair in dict.fromkeys(pair for graph in graphs.values() for pair in graph):
+            link = next(graph[pair] for _, graph in sorted(graphs.items()) if pair in graph)
+            known: list[tuple[int, Link]] = []
+            for r, graph in sorted(graphs.items()):
+                link = graph.get(pair) or link.model_copy(update={"gone": True})
+                known.append((r, link))
+            self.links.append(known[0][1])
+            for (_, before), (r, after) in pairwise(known):
+                if after != before:
+                    self._moves.setdefault(r, []).append(after)
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return tuple(Move(first_round=r, links=tuple(of)) for r, of in sorted(self._moves.items()))
 
 
 @dataclass(frozen=True)
@@ -24,20 +51,24 @@ class Moving:
     members: list[str]
     rounds: int
 
-    def from_rounds(self, start: Graph) -> dict[int, Graph]:
-        """Round -> the links from then on; round 0 is there, others where something changes."""
+    def from_rounds(self, pairs: Iterable[Pair]) -> dict[int, Graph]:
+        """Round -> the links from then on, of the graph that the cluster has at the start; round 0 is there,
+        others where something may change."""
         spec = self.scenario.topology.d2d
-        found = {0: start}
-        if spec.mobility is not None:
-            found |= dict(self._walked(start, spec.mobility))
         for i, rule in enumerate(spec.moves):
             self._check(rule, f"topology.d2d.moves[{i}]")
         own = [rule for rule in spec.moves if set(rule.link) <= set(self.members)]
-        cuts = sorted({*found, *(rule.round for rule in own if rule.round < self.rounds)})
-        return {r: self._with_rules(found[max(k for k in found if k <= r)], own, r) for r in cuts}
+        networks = {0: self.links.network}
+        if spec.mobility is not None:
+            networks |= dict(self._walked(spec.mobility))
+        by_rules = {rule.round for rule in own if rule.round < self.rounds}
+        cuts = sorted({*networks, *self.links.cuts(self.rounds), *by_rules})
+        pairs = list(pairs)
+        return {r: self._graph(networks[max(k for k in networks if k <= r)], pairs, own, r) for r in cuts}
 
-    def _with_rules(self, graph: Graph, rules: list[MoveRule], round_index: int) -> Graph:
-        graph = dict(graph)
+    def _graph(self, network: Network, pairs: list[Pair], rules: list[MoveRule], round_index: int) -> Graph:
+        links = replace(self.links.at(round_index), network=network)
+        graph = {pair: links.needed(*pair, LinkKind.D2D) for pair in pairs if self._near(network, pair)}
         for rule in rules:
             if rule.round > round_index:
                 continue
@@ -45,18 +76,10 @@ class Moving:
                 if rule.gone:
                     graph.pop(pair, None)
                 else:
-                    graph[pair] = self._link(pair, rule.rate_bps)
+                    graph[pair] = _link(links, pair, rule.rate_bps)
         return graph
 
-    def _link(self, pair: Pair, rate_bps: float | None) -> Link:
-        if rate_bps is None:
-            return self.links.needed(*pair, LinkKind.D2D)
-        usual = self.links.link(*pair, LinkKind.D2D)
-        if usual is None:
-            return Link(src=pair[0], dst=pair[1], kind=LinkKind.D2D, rate_bps=rate_bps)
-        return usual.model_copy(update={"rate_bps": rate_bps})
-
-    def _walked(self, start: Graph, spec: MobilitySpec) -> Iterator[tuple[int, Graph]]:
+    def _walked(self, spec: MobilitySpec) -> Iterator[tuple[int, Network]]:
         """A walk of independent normal steps (Brownian mobility; Camp, Boleng and Davies, "A survey of mobility
         models", WCMC 2002). The links that the graph had at the start get the rates of their new lengths."""
         network = self.links.network
@@ -72,18 +95,27 @@ class Moving:
             devices = tuple(
                 replace(d, position_m=places[d.id]) if d.id in places else d for d in network.devices
             )
-            moved = replace(self.links, network=replace(network, devices=devices))
-            yield (
-                r,
-                {pair: moved.needed(*pair, LinkKind.D2D) for pair in start if self._near(moved, pair, spec)},
-            )
+            yield r, replace(network, devices=devices)
 
-    def _near(self, links: Links, pair: Pair, spec: MobilitySpec) -> bool:
-        apart = links.network.distance_m(*pair)
-        return spec.range_m is None or (apart is not None and apart <= spec.range_m)
+    def _near(self, network: Network, pair: Pair) -> bool:
+        spec = self.scenario.topology.d2d.mobility
+        if spec is None or spec.range_m is None or network is self.links.network:
+            return True
+        apart = network.distance_m(*pair)
+        return apart is not None and apart <= spec.range_m
 
     def _check(self, rule: MoveRule, key: str) -> None:
         parents = {self.links.network.places[m].parent for m in rule.link if m in self.links.network.places}
         known = all(m in self.links.network.places for m in rule.link)
         if not known or len(parents) != 1 or rule.link[0] == rule.link[1]:
             raise self.scenario.error(f"{key}.link", f"{list(rule.link)}: not two devices of one cluster")
+
+
+def _link(links: Links, pair: Pair, rate_bps: float | None) -> Link:
+    """As the channel has it, at a rate of its own where one is given."""
+    if rate_bps is None:
+        return links.needed(*pair, LinkKind.D2D)
+    usual = links.link(*pair, LinkKind.D2D)
+    if usual is None:
+        return Link(src=pair[0], dst=pair[1], kind=LinkKind.D2D, rate_bps=rate_bps)
+    return usual.model_copy(update={"rate_bps": rate_bps})

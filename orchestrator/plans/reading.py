@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from node.errors import ScenarioError
+from node.plan import TaskSpec
 from orchestrator.plans.complaints import complaint
 from orchestrator.plans.methods import parse_method
 from orchestrator.plans.scenario import Origin, Scenario
@@ -57,7 +58,7 @@ def _absolute(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The same with file names made absolute: they are written relative to the scenario."""
     found = dict(data)
     if isinstance(tasks := found.get("tasks"), list):
-        found["tasks"] = [_with_paths(task, ("annotations", "images"), folder) for task in tasks]
+        found["tasks"] = [_with_paths(task, ("annotations", "images", "folder"), folder) for task in tasks]
     if isinstance(channel := found.get("channel"), dict):
         found["channel"] = _with_paths(channel, ("table",), folder)
     model = found.get("model")
@@ -102,6 +103,9 @@ def _check_files(scenario: Scenario) -> None:
         key = f"tasks[{i}]"
         if task.name in [t.name for t in scenario.tasks[:i]]:
             raise scenario.error(f"{key}.name", f"two tasks are named '{task.name}'; rename one")
+        if task.source == "dataset":
+            _check_dataset(scenario, key, task)
+            continue
         for part, path in (("annotations", task.annotations), ("images", task.images)):
             if task.source.startswith("builtin:"):
                 if path is not None:
@@ -121,3 +125,12 @@ def _check_files(scenario: Scenario) -> None:
         raise scenario.error(
             "model.backbone", f"no folder '{backbone}'; write a hub name or builtin:tiny-vilt"
         )
+
+
+def _check_dataset(scenario: Scenario, key: str, task: TaskSpec) -> None:
+    if task.folder is None or not Path(task.folder).is_dir():
+        why = f"no folder '{task.folder}'" if task.folder else "missing"
+        raise scenario.error(f"{key}.folder", f"{why}; name what `save_to_disk` wrote")
+    if "answer" not in task.columns or not task.modalities:
+        why = "name the column of the answer and one of text, image or series"
+        raise scenario.error(f"{key}.columns", why)

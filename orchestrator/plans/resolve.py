@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from node.errors import ConfigError, ModelError
 from node.model.schema import module_schemas
-from node.plan import Cluster, Link, LinkKind, Module, Move, Node, Plan, Role
+from node.plan import Cluster, Link, LinkKind, Module, Node, Plan, Role
 from orchestrator.plans.clusters import build_clusters
+from orchestrator.plans.equipment import equip
 from orchestrator.plans.links import Links, links_under
 from orchestrator.plans.methods import Method, ladder, parse_method, periods
+from orchestrator.plans.moving import Graph, Timeline
+from orchestrator.plans.robust import check_relays, check_senders, robust_of
 from orchestrator.plans.scenario import Scenario
 from orchestrator.plans.topology import Network, build_network
 
@@ -39,25 +44,31 @@ def resolve(
     modules = _modules(scenario, part, network)
     payload_bytes = scenario.payload_bytes or 4 * sum(m.size for m in modules)
     clusters: list[Cluster] = []
-    d2d: list[Link] = []
-    moves: list[Move] = []
+    last = rounds or scenario.rounds
+    timeline = Timeline()
+    heads_alone = all(m.over_d2d for m in modules)
     if part.d2d:
-        last = rounds or scenario.rounds
-        clusters, d2d, moves = build_clusters(scenario, part, network, links, payload_bytes, last)
-    return Plan(
+        inside = replace(links, sending={}) if heads_alone else links
+        clusters = build_clusters(scenario, part, network, inside, payload_bytes, last, timeline)
+    cuts = {0, *links.cuts(last), *(t.first_round for c in clusters if not c.repeats_after for t in c.turns)}
+    found = {r: replace(links.at(r), sending=_sending(clusters, r) if heads_alone else None) for r in cuts}
+    timeline.add({r: _tree_links(part, network, now) for r, now in found.items()})
+    check_relays(scenario, modules, clusters)
+    plan = Plan(
         run_id=run_id or f"{scenario.name}-{method}",
         scenario=scenario.name,
         method=method,
         channel=name,
         seed=scenario.seed,
-        rounds=rounds or scenario.rounds,
+        rounds=last,
         # What a machine is capable of is found out when nodes start; until then a plan has what works everywhere.
+        nodes_per_process=scenario.nodes_per_process,
         links_backend="paced" if scenario.links == "auto" else scenario.links,
         payload_bytes=scenario.payload_bytes,
         nodes=tuple(_nodes(scenario, part, network)),
-        links=(*_tree_links(part, network, links), *d2d),
+        links=tuple(timeline.links),
         clusters=tuple(clusters),
-        moves=tuple(moves),
+        moves=timeline.moves,
         modules=modules,
         model=scenario.model,
         tasks=scenario.tasks,
@@ -65,6 +76,9 @@ def resolve(
         training=scenario.training,
         limits=scenario.limits,
     )
+    plan = plan.replace(nodes=equip(scenario, plan))
+    check_senders(scenario, plan)
+    return plan
 
 
 def _needs_two_tiers(scenario: Scenario, network: Network, method: str) -> None:
@@ -102,7 +116,18 @@ def _nodes(scenario: Scenario, method: Method, network: Network) -> list[Node]:
     return nodes
 
 
-def _tree_links(method: Method, network: Network, links: Links) -> list[Link]:
+def _sending(clusters: list[Cluster], round_index: int) -> dict[str, frozenset[str]]:
+    """Aggregator -> the devices that send to it beside any one other: none, or a head and those that no link joins
+    to it, who take their uplinks."""
+    found: dict[str, frozenset[str]] = {}
+    for cluster in clusters:
+        now = cluster.at(round_index)
+        alone = set(cluster.members) - set(now.members)
+        found[cluster.parent] = frozenset({now.head, *alone}) if alone else frozenset()
+    return found
+
+
+def _tree_links(method: Method, network: Network, links: Links) -> Graph:
     """Between each node and its parent: up, and down where the channel models it."""
     found: list[Link] = []
     root = network.aggregators[0].id
@@ -112,7 +137,7 @@ def _tree_links(method: Method, network: Network, links: Links) -> list[Link]:
     for device in network.devices:
         parent = root if method.flat else str(device.parent)
         found += links.both(device.id, parent, LinkKind.UPLINK, LinkKind.DOWNLINK)
-    return found
+    return {(link.src, link.dst): link for link in found}
 
 
 def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Module, ...]:
@@ -121,17 +146,7 @@ def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Modu
         schemas = module_schemas(scenario.model, scenario.tasks)
     except ConfigError as error:
         raise scenario.error("model" if isinstance(error, ModelError) else "tasks", str(error)) from error
-    usual = periods(method, network.tiers)
-    found: list[Module] = []
-    for module in schemas:
-        own, relay = usual, None
-        for i, rule in enumerate(scenario.circulation):
-            if fnmatchcase(method.name, rule.methods) and fnmatchcase(module.name, rule.modules):
-                if rule.periods is not None:
-                    _check_periods(scenario, f"circulation[{i}]", rule.periods, method, network)
-                    own = rule.periods
-                relay = rule.relay or relay
-        found.append(module.model_copy(update={"periods": dict(own), "relay": relay if method.d2d else None}))
+    found = [m.model_copy(update=_circulation(scenario, m, method, network)) for m in schemas]
     for i, rule in enumerate(scenario.circulation):
         if not any(fnmatchcase(m.name, rule.modules) for m in schemas):
             names = ", ".join(m.name for m in schemas)
@@ -139,6 +154,24 @@ def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Modu
                 f"circulation[{i}].modules", f"no module matches '{rule.modules}'; there are {names}"
             )
     return tuple(found)
+
+
+def _circulation(scenario: Scenario, module: Module, method: Method, network: Network) -> dict[str, Any]:
+    """Fields of a module: those of the method, and of the rules that match."""
+    own, relay, robust, robust_key = periods(method, network.tiers), None, None, ""
+    for i, rule in enumerate(scenario.circulation):
+        if fnmatchcase(method.name, rule.methods) and fnmatchcase(module.name, rule.modules):
+            if rule.periods is not None:
+                _check_periods(scenario, f"circulation[{i}]", rule.periods, method, network)
+                own = rule.periods
+            relay = rule.relay or relay
+            if rule.robust is not None:
+                robust, robust_key = rule.robust, f"circulation[{i}]"
+    found: dict[str, Any] = {"periods": dict(own), "relay": relay if method.d2d else None}
+    if robust is not None:
+        rungs = ladder(method, network.tiers)
+        found["robust"] = robust_of(scenario, robust_key, robust, rungs, list(own))
+    return found
 
 
 def _check_periods(

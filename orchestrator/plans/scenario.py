@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, WrapValidator
 
 from node.errors import ScenarioError
-from node.plan import Limits, ModelSpec, PartitionSpec, Relay, TaskSpec, TrainingSpec
+from node.plan import Limits, Modality, ModelSpec, PartitionSpec, Relay, RobustRule, TaskSpec, TrainingSpec
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -109,8 +109,7 @@ class D2dSpec(Spec):
     # whole graph, again and again, and nobody collects.
     exchange: Literal["head", "consensus"] = "head"
     consensus: ConsensusSpec = ConsensusSpec()
-    # Graphs that move: routes follow, and a device that no link joins to the others takes its uplink. With
-    # `links: paced`; other backends keep the rates of the start.
+    # Graphs that move: routes follow, and a device that no link joins to the others takes its uplink.
     moves: tuple[MoveRule, ...] = ()
     mobility: MobilitySpec | None = None
 
@@ -146,12 +145,14 @@ class LinkRule(Spec):
     from_: Annotated[str, Field(alias="from")]  # a tier ("device", "edge"), a node, or a pattern ("edge-*")
     to: str
     both: bool = False  # the other direction as well
+    from_round: Annotated[int, Field(ge=0)] = 0  # it matches in this round and in later ones
     profile: str | None = None  # of deploy/profiles, such as lte; what is set beside it wins
     rate_bps: Positive | None = None
     delay_s: NonNegative | None = None  # one way
     jitter_s: NonNegative | None = None
     loss: Annotated[float, Field(ge=0, lt=1)] | None = None
     power_w: NonNegative | None = None  # drawn by the sender while it sends
+    receive_w: NonNegative | None = None  # drawn by the receiver meanwhile; default: not counted
 
 
 class RadioSpec(Spec):
@@ -160,6 +161,7 @@ class RadioSpec(Spec):
     bandwidth_hz: Positive | None = None
     transmit_w: Positive | None = None  # radiated
     power_w: NonNegative | None = None  # drawn by the sender while it sends
+    receive_w: NonNegative | None = None  # drawn by the receiver meanwhile; default: not counted
     delay_s: NonNegative | None = None
 
 
@@ -175,9 +177,28 @@ class ChannelSpec(Spec):
     # Of `physical`. drawn: with the places, as published, mean power 2; the others have mean power 1.
     fading: Literal["drawn", "none", "rayleigh", "rician"] = "drawn"
     rician_k_db: float = 9.0  # of `rician`: power of the line of sight over that of all other paths
+    fading_rounds: Count | None = None  # block fading: rounds for which a draw holds; default: all
     shadowing_db: NonNegative = 0.0  # standard deviation of log-normal shadowing
-    # own: each link has the bandwidth to itself; equal: the devices of an edge server divide it evenly.
-    spectrum: Literal["own", "equal"] = "own"
+    shadowing_rounds: Count | None = None  # rounds for which a draw holds; default: all
+    # own: each link has the bandwidth to itself. The others divide an edge server's among the devices that send to
+    # it at once (where modules go device to device, the heads alone): equal parts, or proportionally fair ones.
+    spectrum: Literal["own", "equal", "proportional-fair"] = "own"
+
+
+class RobustSpec(Spec):
+    """How a module's updates are combined where the mean would let one lying sender decide the result.
+
+    The rule looks at single updates: every one is kept until the round is closed, and relays must not aggregate.
+    """
+
+    rule: RobustRule
+    tiers: tuple[str, ...] | None = None  # default: the lowest tier that averages the module
+    trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.2  # trimmed-mean: share cut off at either end
+    norm: Positive | None = (
+        None  # norm-clip: longest step from the last result; default: the median of all steps
+    )
+    liars: Count = 1  # multi-krum: how many may lie
+    keep: Count | None = None  # multi-krum: how many are averaged; default: all but the liars
 
 
 class CirculationRule(Spec):
@@ -188,6 +209,7 @@ class CirculationRule(Spec):
     # Tier -> every how many rounds; default: as the method.
     periods: Annotated[dict[str, Count], Field(min_length=1)] | None = None
     relay: Relay | None = None  # where they go device to device; default: as topology.d2d.relay
+    robust: Annotated[RobustSpec, _name_alone("rule")] | None = None  # default: the weighted mean
 
 
 class NetworkSpec(Spec):
@@ -197,11 +219,39 @@ class NetworkSpec(Spec):
     base_port: Annotated[int, Field(ge=1, le=65535)] = 47100  # of the root; the others count up from it
 
 
+class BoardRule(Spec):
+    """Where `--launcher ssh` runs the nodes that it matches; a later rule adds to an earlier one, and wins."""
+
+    nodes: str = "*"  # a tier ("device", "edge"), a node, or a pattern ("edge-*")
+    host: str | None = None  # name, address, or an entry of ~/.ssh/config; every node needs one
+    address: str | None = None  # where the other nodes reach it; default: `host`
+    user: str | None = None  # this and the next three: default: as ssh is set up
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None  # of sshd
+    key: str | None = None  # file of the private key
+    known_hosts: str | None = None  # file of the hosts' keys
+    python: str | None = None  # the interpreter there that has hffm installed; default: python3
+    interface: str | None = None  # which the kernel shapes, with links netem or tbf; default: eth0
+
+
 class DeviceSpec(Spec):
     watts: Positive = 5.0  # computing power draw when busy: the fallback where no sensor is found
     # Training on one sample takes so long where computing is modelled (`--links lab`). The default is a board ten
     # times slower than the server core that took 1.15 ms for a sample of the built-in backbone.
     sample_s: NonNegative = 0.01
+
+
+class DeviceRule(Spec):
+    """What some devices are like, in place of `device` and of what is drawn; a later rule wins."""
+
+    nodes: str  # a device or a pattern: "device-0*"
+    tasks: tuple[str, ...] | None = None  # that they execute; default: all that their modalities allow
+    modalities: tuple[Modality, ...] | None = None  # that they collect; default: all
+    compute: Positive | None = None  # how many times as fast as `device.sample_s` says
+    watts: Positive | None = None
+    storage_bytes: NonNegative | None = (
+        None  # for modules, four bytes per value; what does not fit is not held
+    )
+    battery_j: Positive | None = None  # for training and sending, as modelled; then they train no more
 
 
 class Published(Spec):
@@ -247,7 +297,10 @@ class Scenario(Spec):
     links: Literal["auto", "none", "paced", "netem", "tbf", "uml", "lab"] = "paced"
     payload_bytes: Count | None = None  # what the modules of a round are padded to in all
     network: NetworkSpec = NetworkSpec()
+    nodes_per_process: Count = 1  # devices that share a process, for hundreds of them on one machine
+    boards: tuple[BoardRule, ...] = ()
     device: DeviceSpec = DeviceSpec()
+    devices: tuple[DeviceRule, ...] = ()
     published: dict[str, Published] = {}  # method -> figures
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

@@ -9,8 +9,7 @@ The critical path adds up what was measured, in the structure of the modelled la
     cluster over D2D links      = sum over its own rounds of (longest chain of hops to the head, each from the
                                   training of its origin; then the longest chain back, where the parent does
                                   not take part in that round), then the head's transfers to the parent;
-                                  where relays send on what comes as it comes, the longest hop stands in the
-                                  place of the longest chain
+                                  where relays send on what comes as it comes, all hops at once: `streaming.py`
 
 A node that sent nothing, missing or failed, adds nothing: the time spent waiting for it is in the wall clock.
 The answer, from an aggregator back to its children, counts where the model prices it; otherwise it is in
@@ -22,11 +21,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import zip_longest
 from math import lcm
 
 from node.plan import CLUSTER_TIER, Cluster, LinkKind, Plan, Relay, Role
-from orchestrator.record.events import Events, Transfer
+from node.roles.survivors import Survivors
+from orchestrator.cost.phases import own_rounds
+from orchestrator.record.events import Events, Phase, Transfer
+from orchestrator.record.streaming import Streaming
 
 TRAIN = "train"
 ANSWER = "answer"  # the way back from an aggregator to its children
@@ -60,13 +62,6 @@ def longest(spans: Iterable[Span]) -> Span:
 def period(plan: Plan) -> int:
     """Rounds after which the circulation of all modules repeats."""
     return lcm(*(p for m in plan.modules for p in m.periods.values()), 1)
-
-
-def own_rounds(plan: Plan, tier: str, rounds: range) -> list[range]:
-    """`rounds` cut after each one in which `tier` averages some module; the last part may be cut short."""
-    ends = [r + 1 for r in rounds if any(m.due(tier, r) for m in plan.modules)]
-    cuts = sorted({rounds.start, *ends, rounds.stop})
-    return [range(a, b) for a, b in pairwise(cuts)]
 
 
 def is_priced(plan: Plan, transfer: Transfer) -> bool:
@@ -104,24 +99,25 @@ def _is_of(transfer: Transfer, names: set[str]) -> bool:
 class CriticalPath:
     """The longest chain through what happened, over any rounds.
 
-    `seconds_of` says how long a transfer took; `with_training=False` leaves the transfers only.
+    `with_training=False` leaves the transfers only; `replayed` takes each at its modelled seconds.
     """
 
-    def __init__(
-        self, plan: Plan, events: Events, seconds_of: Callable[[Transfer], float], *, with_training: bool
-    ) -> None:
+    def __init__(self, plan: Plan, events: Events, *, with_training: bool, replayed: bool = False) -> None:
         self._plan = plan
-        self._seconds_of = seconds_of
+        self._replayed = replayed
         self._train_s: dict[tuple[str, int], float] = defaultdict(float)
-        if with_training:
-            for p in events.phases:
-                if p.phase == TRAIN and p.round is not None:
+        self._computed: dict[tuple[str, int], list[Phase]] = defaultdict(list)
+        for p in events.phases:
+            if p.round is not None:
+                self._computed[p.node, p.round].append(p)
+                if with_training and p.phase == TRAIN:
                     self._train_s[p.node, p.round] += p.cpu_s
         self._priced: dict[tuple[str, str, int], list[Transfer]] = defaultdict(list)
         for t in events.transfers:
             if t.round is not None and is_priced(plan, t):
                 self._priced[t.src, t.dst, t.round].append(t)
         self._over_d2d = frozenset(m.name for m in plan.modules if m.over_d2d)
+        self._regrouped = sorted(events.regrouped, key=lambda e: e.attempt)
 
     def over(self, rounds: range) -> Span:
         return self._aggregator(self._plan.root.id, rounds)
@@ -146,8 +142,8 @@ class CriticalPath:
     def _cluster(self, cluster: Cluster, rounds: range) -> Span:
         """A device sends one thing at a time: what takes the uplink follows what goes device to device."""
         own = own_rounds(self._plan, CLUSTER_TIER, rounds)
-        inside = chain(self._cluster_round(cluster.at(r[0]), r) for r in own)
-        head = cluster.at(rounds[-1]).head if rounds else cluster.head  # heads may take turns
+        inside = chain(self._cluster_round(self._at(cluster, r[0]), r) for r in own)
+        head = self._at(cluster, rounds[-1]).head if rounds else cluster.head  # heads may take turns
         gathered = self._sent(head, cluster.parent, rounds, self._is_gathered)
         direct = (
             self._sent(member, cluster.parent, rounds, self._is_direct if member == head else _any)
@@ -155,6 +151,14 @@ class CriticalPath:
             for member in cluster.members
         )
         return inside + gathered + longest(direct)
+
+    def _at(self, cluster: Cluster, r: int) -> Cluster:
+        """As it was in this round, after what it had lost."""
+        survivors = Survivors(self._plan, cluster)
+        for e in self._regrouped:
+            if e.node == cluster.parent and e.round <= r:
+                survivors.lose(e.attempt, e.lost, e.broken)
+        return survivors.at(r)
 
     def _is_gathered(self, transfer: Transfer) -> bool:
         return not self._over_d2d.isdisjoint(transfer.modules)
@@ -196,20 +200,46 @@ class CriticalPath:
         )
 
     def _as_they_come(self, cluster: Cluster, rounds: range, names: set[str], trained: bool) -> Span:
-        """All hops work at the same time: the longest transfer towards the head, then the longest back. The time
-        of one chunk per hop is in it, since a relay's receipt comes after the last of what it waited for."""
+        """All members begin once the last of them has trained."""
         members = cluster.subtree(cluster.head)
         start = longest(self._training(m, rounds) for m in members) if trained else Span()
-        ways: list[Span] = []
-        for purpose in ("update", "aggregate"):
-            pairs = [(src, dst) for src in members for dst in members if src != dst]
-            for r in rounds:
-                found = (self._priced.get((*pair, r), ()) for pair in pairs)
-                wanted = ([t for t in sent if t.purpose == purpose and _is_of(t, names)] for sent in found)
-                spans = ([Span({part_of(t): self._seconds_of(t)}) for t in sent] for sent in wanted)
-                # The iterations of a consensus follow each other; payloads that share a link do not.
-                ways.append(longest(chain(s) if cluster.gossip else longest(s) for s in spans))
-        return start + chain(ways)
+        relay = next(cluster.relays(m) for m in self._plan.modules if m.name in names)
+        return start + Span(
+            {LinkKind.D2D.value: sum(self._exchange_s(cluster, r, names, relay) for r in rounds)}
+        )
+
+    def _exchange_s(self, cluster: Cluster, r: int, names: set[str], relay: Relay) -> float:
+        pairs = ((a, b) for a in cluster.members for b in cluster.members if a != b)
+        sent = [t for pair in pairs for t in self._priced.get((*pair, r), ()) if _is_of(t, names)]
+        up, down = ([t for t in sent if t.purpose == purpose] for purpose in ("update", "aggregate"))
+        if cluster.gossip is not None:
+            return self._iterations_s(up)
+        ways = (
+            Streaming(self._plan, cluster, r, some, self._trained_at(r), self._replayed)
+            for some in (up, down)
+        )
+        upward, back = ways
+        return upward.towards_s(relay) + back.away_s()
+
+    def _iterations_s(self, sent: Sequence[Transfer]) -> float:
+        """Of a consensus, one after the other: all exchange at once, and the slowest transfer ends one."""
+        over: dict[tuple[str, str], list[Transfer]] = defaultdict(list)
+        for t in sorted(sent, key=lambda t: t.t):
+            over[t.src, t.dst].append(t)
+        steps = zip_longest(*over.values())
+        return sum(max(self._seconds_of(t) for t in step if t is not None) for step in steps)
+
+    def _trained_at(self, r: int) -> Callable[[str, float], float]:
+        """The end of what a node had begun to compute before some moment of a round."""
+
+        def found(node: str, before: float) -> float:
+            ends = (p.t + p.wall_s for p in self._computed.get((node, r), ()) if p.t < before)
+            return max(ends, default=float("-inf"))
+
+        return found
+
+    def _seconds_of(self, transfer: Transfer) -> float:
+        return (transfer.modelled_s or 0.0) if self._replayed else transfer.seconds
 
     def _training(self, node: str, rounds: range) -> Span:
         seconds = sum(self._train_s.get((node, r), 0.0) for r in rounds)
@@ -222,22 +252,3 @@ class CriticalPath:
                 if wanted(t):
                     span += Span({part_of(t): self._seconds_of(t)})
         return span
-
-
-def install_s(plan: Plan, transfers: Sequence[Transfer], rounds: range) -> float:
-    """Seconds per round of the way back that the modelled latency leaves out: per round, the longest chain
-    of aggregates that were handed down."""
-    by_round: dict[int, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for t in transfers:
-        if t.round is not None and t.round in rounds and t.purpose == "aggregate" and not is_priced(plan, t):
-            below = by_round[t.round][t.src]
-            below[t.dst] = below.get(t.dst, 0.0) + t.seconds
-    total = sum(max(_depth_s(below, src, ()) for src in list(below)) for below in by_round.values())
-    return total / len(rounds) if rounds else 0.0
-
-
-def _depth_s(below: dict[str, dict[str, float]], node: str, above: tuple[str, ...]) -> float:
-    if node in above:  # events that go in circles are not a way down
-        return 0.0
-    ways = below.get(node, {}).items()
-    return max((s + _depth_s(below, dst, (*above, node)) for dst, s in ways), default=0.0)

@@ -28,6 +28,7 @@ class Said(BaseModel):
 class Joined(Said):
     role: str = ""
     host: str = ""
+    tls: bool = False
 
 
 class Ready(Said):
@@ -40,11 +41,14 @@ class Lost(Said):
 
 
 class Regrouped(Said):
-    """A parent named a head, or other ways to it, after a device or a link was lost."""
+    """A cluster goes on without a device or a link that was lost."""
 
     round: Round
     attempt: int
+    again: bool = False  # what its devices had exchanged in this round is exchanged anew
     head: str
+    lost: Names = ()  # all devices that are by now
+    broken: tuple[tuple[str, str], ...] = ()  # and links
     uplink: Names = ()  # devices without a link to the others, which report to the parent themselves
     reason: str = ""
 
@@ -70,6 +74,7 @@ class Transfer(Said):
     origins: Names = ()  # whose values these are; a relay leaves them as they were
     bytes: Amount
     seconds: Amount  # from the first byte to the receipt
+    waited_s: Amount = 0.0  # of these: for what is sent on, for room where it goes, or for the link
     modelled_s: Amount | None = None
     energy_j: Amount = 0.0
     energy_source: str = "model"
@@ -91,6 +96,7 @@ class Aggregated(Said):
     round: Round
     module: str
     tier: str
+    attempt: int = 0  # in a cluster: of several, the highest counts
     contributors: Names = ()
     weight: Amount = 0.0
 
@@ -122,6 +128,23 @@ class Installed(Said):
     wall_s: Amount = 0.0
 
 
+class Refused(Said):
+    """A payload, a call or a message that a node did not take."""
+
+    peer: str = ""  # empty: not in the plan
+    call: str = ""
+    error: str
+    message: str = ""
+    count: Annotated[int, Field(ge=1)] = 1  # of this peer and error so far: not each one is told
+
+
+class Excluded(Said):
+    """A node that was refused too often takes no part any more."""
+
+    peer: str
+    reason: str = ""
+
+
 class Warned(Said):
     message: str
 
@@ -146,6 +169,8 @@ class Events:
     consensus: list[Consented] = field(default_factory=list)
     rounds: list[RoundClosed] = field(default_factory=list)
     installed: list[Installed] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    excluded: list[Excluded] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     total: int = 0
@@ -164,9 +189,15 @@ _KINDS: dict[str, tuple[str, type[Said]]] = {
     "consensus": ("consensus", Consented),
     "round": ("rounds", RoundClosed),
     "installed": ("installed", Installed),
+    "refused": ("refused", Refused),
+    "excluded": ("excluded", Excluded),
     "warning": ("warnings", Warned),
     "failed": ("failed", Failed),
 }
+
+
+# Kinds that nothing is computed from.
+_PASSED_OVER = frozenset({"left", "returned", "resumed", "discarded", "failed_round"})
 
 
 def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
@@ -176,7 +207,7 @@ def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
         events.total += 1
         kind = one.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
-            events.unreadable += kind != "left"
+            events.unreadable += kind not in _PASSED_OVER
             continue
         name, model = _KINDS[kind]
         try:

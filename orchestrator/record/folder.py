@@ -22,6 +22,7 @@ from typing import Any
 from node.errors import RunFolderError
 from node.log import encode
 from node.plan import Plan, dump_plan
+from node.wire.book import Dedupe, trim_torn_line
 from orchestrator.cost.pricing import Cost
 from orchestrator.record.events import Events, read_events
 from orchestrator.record.manifest import manifest_of
@@ -34,12 +35,13 @@ from orchestrator.record.trace import trace
 class RunRecord:
     """Writes one run folder. Every failure to write is a RunFolderError."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, mode: str = "w") -> None:
         self.folder = folder
         self._plan = plan
         self._digests: dict[str, dict[str, str]] = {}
+        self._told = Dedupe()
         with _writing(folder):
-            self._events = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
+            self._events = (folder / EVENTS).open(mode, encoding="utf-8", buffering=1)
 
     @classmethod
     def create(cls, folder: Path, plan: Plan, manifest: Mapping[str, Any] | None = None) -> RunRecord:
@@ -52,8 +54,22 @@ class RunRecord:
             _write(folder / MANIFEST, _json({**manifest_of(plan), **(manifest or {})}))
         return cls(folder, plan)
 
+    @classmethod
+    def resume(cls, folder: Path, plan: Plan) -> RunRecord:
+        """Goes on in the folder of a run that was broken off. `plan`: the same, at other addresses perhaps."""
+        with _writing(folder):
+            trim_torn_line(folder / EVENTS)
+            (folder / SUMMARY).unlink(missing_ok=True)
+            _write(folder / PLAN, dump_plan(plan).encode())
+        record = cls(folder, plan, mode="a")
+        for event in read_lines(folder / EVENTS):
+            record._told.is_new(event)
+        return record
+
     def event(self, event: Mapping[str, Any]) -> None:
-        """One event of one node, as it comes."""
+        """One event of one node, as it comes; nothing when it has come before."""
+        if not self._told.is_new(event):
+            return
         with _writing(self.folder / EVENTS):
             self._events.write(encode(dict(event)) + "\n")
 

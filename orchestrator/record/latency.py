@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 from node.plan import Plan
 from orchestrator.cost.pricing import Cost
-from orchestrator.record.critical_path import CriticalPath, install_s
-from orchestrator.record.events import Amount, Events
+from orchestrator.record.critical_path import CriticalPath, is_priced
+from orchestrator.record.events import Amount, Events, Transfer
 
 
 class Latency(BaseModel):
@@ -32,9 +35,9 @@ def latency(plan: Plan, events: Events, used: range, modelled: Cost | None) -> L
     modelled_parts = modelled.parts.get("latency_s", {}) if modelled else {}
     if not used:
         return Latency(modelled=modelled_s, modelled_parts=modelled_parts)
-    measured = CriticalPath(plan, events, lambda t: t.seconds, with_training=True).over(used)
-    sent = CriticalPath(plan, events, lambda t: t.seconds, with_training=False).over(used)
-    replayed = CriticalPath(plan, events, lambda t: t.modelled_s or 0.0, with_training=False).over(used)
+    measured = CriticalPath(plan, events, with_training=True).over(used)
+    sent = CriticalPath(plan, events, with_training=False).over(used)
+    replayed = CriticalPath(plan, events, with_training=False, replayed=True).over(used)
     return Latency(
         modelled=modelled_s,
         modelled_parts=modelled_parts,
@@ -55,3 +58,22 @@ def _wall_s(plan: Plan, events: Events) -> float | None:
     count = sum(e.rounds for e in closed)
     total = sum(e.wall_s for e in closed) + sum(e.wall_s for e in installed)
     return total / count if count else None
+
+
+def install_s(plan: Plan, transfers: Sequence[Transfer], rounds: range) -> float:
+    """Seconds per round of the way back that the modelled latency leaves out: per round, the longest chain
+    of aggregates that were handed down."""
+    by_round: dict[int, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for t in transfers:
+        if t.round is not None and t.round in rounds and t.purpose == "aggregate" and not is_priced(plan, t):
+            below = by_round[t.round][t.src]
+            below[t.dst] = below.get(t.dst, 0.0) + t.seconds
+    total = sum(max(_depth_s(below, src, ()) for src in list(below)) for below in by_round.values())
+    return total / len(rounds) if rounds else 0.0
+
+
+def _depth_s(below: dict[str, dict[str, float]], node: str, above: tuple[str, ...]) -> float:
+    if node in above:  # events that go in circles are not a way down
+        return 0.0
+    ways = below.get(node, {}).items()
+    return max((s + _depth_s(below, dst, (*above, node)) for dst, s in ways), default=0.0)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from node.plan import Plan
-from orchestrator.record.events import Events, Metric
+from node.plan import CLUSTER_TIER, Plan
+from orchestrator.record.events import Aggregated, Events, Metric
 
 
 def metric_lines(plan: Plan, events: Events) -> Iterator[dict[str, Any]]:
@@ -18,7 +18,7 @@ def metric_lines(plan: Plan, events: Events) -> Iterator[dict[str, Any]]:
     """
     samples = {e.node: e.samples for e in events.ready}
     contributors: dict[tuple[int, str], set[str]] = defaultdict(set)
-    for e in events.aggregated:
+    for e in counted(plan, events.aggregated):
         contributors[e.round, e.module].update(e.contributors)
     scores: dict[tuple[int, str, str], dict[str, Metric]] = defaultdict(dict)
     for m in events.metrics:
@@ -42,6 +42,16 @@ def metric_lines(plan: Plan, events: Events) -> Iterator[dict[str, Any]]:
                 "loss": told["local"].loss if "local" in told else None,
                 "weight": None if who is None else weight,
             }
+
+
+def counted(plan: Plan, aggregated: Iterable[Aggregated]) -> list[Aggregated]:
+    """Without averages of a cluster whose place a later attempt at the same round took."""
+    last: dict[tuple[str | None, int, str], int] = {}
+    told = [(e, (plan.by_id[e.node].parent, e.round, e.module)) for e in aggregated if e.node in plan.by_id]
+    for e, key in told:
+        if e.tier == CLUSTER_TIER:
+            last[key] = max(e.attempt, last.get(key, 0))
+    return [e for e, key in told if e.tier != CLUSTER_TIER or e.attempt == last[key]]
 
 
 def _accuracy(metric: Metric | None) -> float | None:

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from node.errors import PlanError, RunFolderError
+from node.errors import PayloadError, PlanError, RunFolderError
+from node.payload import Values, decode
 from node.plan import Plan, load_plan
 from orchestrator.record.events import Events, read_events
 from orchestrator.record.manifest import Manifest
@@ -129,3 +130,20 @@ def run_folders(given: Path) -> list[Path]:
 
 def _started(folder: Path) -> float:
     return (folder / PLAN).stat().st_mtime
+
+
+def read_modules(run: Run, holder: str) -> dict[str, Values]:
+    """The last versions of the modules that a node had when the run ended. Raises RunFolderError."""
+    folder = run.folder / MODULES / holder
+    if holder not in run.plan.by_id or not folder.is_dir():
+        why = f"no modules of '{holder}' were collected: name a node that is in {MODULES}/"
+        raise RunFolderError(f"{folder}: {why}")
+    found: dict[str, Values] = {}
+    for module in run.plan.modules:
+        path = folder / f"{module.name}.safetensors"
+        if path.is_file():
+            try:
+                found[module.name] = decode(module, path.read_bytes())
+            except (OSError, PayloadError) as error:
+                raise RunFolderError(f"{path}: cannot be read ({error}); run again") from error
+    return found

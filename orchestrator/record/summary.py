@@ -4,7 +4,9 @@ run_id, scenario, method, channel, seed    as in the plan
 state                    `complete`, or how it ended; only a complete run is compared
 error                    one line, when it failed
 links_backend            what shaped the links: the plan's links_backend, `none` for as fast as the machine can
+security                 of the connections, as the nodes said when they joined
 payload_bytes            what the modules of a round are padded to in all; null: not padded
+training_left_out        devices rested for its modelled time and sent noise: there are no accuracies
 module_bytes             the modules themselves, four bytes per value
 rounds                   {asked, done, period, used, complete_period}: latency, energy and bytes are means
                          over `used` rounds from the start: whole periods, where one was done
@@ -15,6 +17,8 @@ published                {latency_s, energy_j, accuracy} of the publication for 
 bytes, links, phases     see traffic
 circulation              per round, module and tier: how many trained what was averaged, and who did not
 missing, lost, warnings  what went wrong on the way
+refused                  [{node, peer, error, count, message}]: who refused whom, how often, and the last reason
+excluded                 [{node, peer, reason}]: who was refused too often
 modules                  {holder: {module: sha256 of the file in modules/}}
 events                   {total, unreadable}
 """
@@ -33,6 +37,7 @@ from orchestrator.record.accuracy import Accuracy, accuracy
 from orchestrator.record.critical_path import period
 from orchestrator.record.events import Aggregated, Amount, Events, read_events
 from orchestrator.record.latency import Latency, latency
+from orchestrator.record.metrics import counted
 from orchestrator.record.traffic import (
     Energy,
     LinkTraffic,
@@ -84,6 +89,20 @@ class LostChild(_Frozen):
     reason: str
 
 
+class RefusedPeer(_Frozen):
+    node: str
+    peer: str  # empty: somebody outside the plan
+    error: str
+    count: int
+    message: str  # the last one told
+
+
+class ExcludedPeer(_Frozen):
+    node: str
+    peer: str
+    reason: str
+
+
 class Published(_Frozen):
     latency_s: Amount | None = None
     energy_j: Amount | None = None
@@ -105,7 +124,9 @@ class Summary(_Frozen):
     state: str
     error: str | None = None
     links_backend: str
+    security: str = ""
     payload_bytes: int | None
+    training_left_out: bool = False
     module_bytes: int
     nodes: int
     devices: int
@@ -120,6 +141,8 @@ class Summary(_Frozen):
     circulation: tuple[Averaged, ...]
     missing: tuple[Missing, ...]
     lost: tuple[LostChild, ...]
+    refused: tuple[RefusedPeer, ...] = ()
+    excluded: tuple[ExcludedPeer, ...] = ()
     warnings: tuple[str, ...]
     modules: dict[str, dict[str, str]]
     events: EventCount
@@ -149,7 +172,9 @@ def summarize(
         state=state,
         error=error,
         links_backend=plan.links_backend,
+        security=_security(plan, events),
         payload_bytes=plan.payload_bytes,
+        training_left_out=plan.training.left_out,
         module_bytes=4 * sum(m.size for m in plan.modules),
         nodes=len(plan.nodes),
         devices=len(plan.devices),
@@ -163,13 +188,23 @@ def summarize(
         bytes=traffic(plan, events.transfers, used),
         links=links(events.transfers),
         phases=phases(plan, events.phases),
-        circulation=_circulation(plan, events.aggregated),
+        circulation=_circulation(plan, counted(plan, events.aggregated)),
         missing=_missing(events),
         lost=tuple(LostChild(node=e.node, child=e.child, reason=e.reason) for e in events.lost),
+        refused=_refused(events),
+        excluded=tuple(ExcludedPeer(node=e.node, peer=e.peer, reason=e.reason) for e in events.excluded),
         warnings=tuple(f"{e.node}: {e.message}" for e in events.warnings[:_MOST_WARNINGS]),
         modules={holder: dict(sorted(found.items())) for holder, found in sorted((modules or {}).items())},
         events=EventCount(total=events.total, unreadable=events.unreadable),
     )
+
+
+def _security(plan: Plan, events: Events) -> str:
+    if not events.joined:
+        return ""
+    if all(e.tls for e in events.joined):
+        return "mutual TLS"
+    return "no TLS: loopback only" if all(n.on_loopback for n in plan.nodes) else "no TLS"
 
 
 def _rounds(plan: Plan, events: Events) -> Rounds:
@@ -190,8 +225,7 @@ def _rounds(plan: Plan, events: Events) -> Rounds:
 def _circulation(plan: Plan, aggregated: Iterable[Aggregated]) -> tuple[Averaged, ...]:
     grouped: dict[tuple[int, str, str], list[Aggregated]] = defaultdict(list)
     for e in aggregated:
-        if e.node in plan.by_id:
-            grouped[e.round, e.module, e.tier].append(e)
+        grouped[e.round, e.module, e.tier].append(e)
     below = _Below(plan)
     averaged = []
     for (r, module, tier), same in sorted(grouped.items()):
@@ -224,6 +258,14 @@ class _Below:
             below = cluster.members if cluster else self._plan.subtree(node)
             self._found[node, tier] = frozenset(below) & {d.id for d in self._plan.devices}
         return self._found[node, tier]
+
+
+def _refused(events: Events) -> tuple[RefusedPeer, ...]:
+    last = {(e.node, e.peer, e.error): e for e in events.refused}
+    return tuple(
+        RefusedPeer(node=node, peer=peer, error=error, count=e.count, message=e.message)
+        for (node, peer, error), e in sorted(last.items())
+    )
 
 
 def _missing(events: Events) -> tuple[Missing, ...]:

@@ -36,13 +36,15 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def summary_line(rows: Sequence[Row]) -> Iterator[str]:
-    """Median and worst of the errors, sign apart."""
+def summary_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Median and worst of the errors, sign apart; and what was measured more than once."""
     for kind in LinkKind:
         errors = [abs(row["error"]) for row in rows if row["kind"] == kind]
         if errors:
             yield _line(kind.value, errors)
     yield _line("all", [abs(row["error"]) for row in rows])
+    if again := sum(row["tries"] > 1 for row in rows):
+        yield f"{again} of {len(rows)} were sent again, being slower than modelled at first: the fastest counts"
 
 
 def _line(name: str, errors: Sequence[float]) -> str:

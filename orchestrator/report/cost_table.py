@@ -43,6 +43,10 @@ class Way:
     exchange: str  # what stands after the @ of a method
     links_are_shared: bool | None = None  # None: as under the channel
 
+    def key(self, method: str) -> str:
+        """Names a row of this way of a method among those of its channel."""
+        return f"{method}@{self.exchange}" + (",links-shared" if self.links_are_shared else "")
+
 
 WAYS = (
     Way("store-and-forward", Relay.STORE_AND_FORWARD, False),
@@ -67,8 +71,8 @@ def _row(scenario: Scenario, method: str, channel: str) -> Row:
 
 
 def _way_row(scenario: Scenario, method: str, way: Way, channel: str) -> Row:
-    name = f"{method}@{way.exchange}"
-    plan = resolve(scenario, name, channel)
+    runs_as = f"{method}@{way.exchange}"
+    plan = resolve(scenario, runs_as, channel)
     rules = rules_of(plan)
     if way.links_are_shared is not None:
         rules = replace(rules, links_are_shared=way.links_are_shared)
@@ -78,7 +82,7 @@ def _way_row(scenario: Scenario, method: str, way: Way, channel: str) -> Row:
     if gossips:
         said["iterations"] = max(g.iterations for g in gossips)
         said["spectral_gap"] = 1 - max(g.contraction for g in gossips)
-    return {"method": name, "of": method, "channel": channel, **found, **said}
+    return {"method": way.key(method), "runs_as": runs_as, "of": method, "channel": channel, **found, **said}
 
 
 def _relay(plan: Plan) -> str:

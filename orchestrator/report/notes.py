@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from orchestrator.record.critical_path import ANSWER
 from orchestrator.record.summary import Summary
+from orchestrator.record.traffic import Energy
 from orchestrator.report.labels import labels, printable
 from orchestrator.report.window import mean_scores, window
 
@@ -25,8 +27,10 @@ def headline(summaries: Sequence[Summary]) -> str:
         f"channel {_all(s.channel for s in summaries)}",
         f"links {_all(_SHORT.get(s.links_backend, s.links_backend) for s in summaries)}",
         f"energy from {energy_sources(summaries)}",
+        "TRAINING LEFT OUT" if any(s.training_left_out for s in summaries) else "",
+        _all(s.security for s in summaries),
     ]
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def energy_sources(summaries: Iterable[Summary]) -> str:
@@ -45,6 +49,7 @@ def footnotes(summaries: Sequence[Summary]) -> list[Note]:
         *_about_energy(summaries),
         *_about_accuracy(summaries),
         *_about_links(summaries),
+        *_about_refusals(summaries),
     ]
 
 
@@ -74,9 +79,14 @@ def _about_latency(summaries: Sequence[Summary]) -> list[Note]:
 
 
 def _about_energy(summaries: Sequence[Summary]) -> list[Note]:
-    found = [Note("energy", "of sending: seconds times the power of the link, all links together")]
+    found = [
+        Note("energy", "of the links: seconds of sending times what the two ends draw, all links together")
+    ]
     if any(s.published for s in summaries):
         found.insert(0, Note("published", "as printed, where figures were cut and not rounded"))
+    if any(_answers_less(s.energy_j) for s in summaries):
+        text = "the model prices one to every node; who holds the result already is sent none"
+        found.append(Note("answers", text))
     if any(s.energy_j.compute is not None for s in summaries):
         sources = {s.energy_j.source.get("compute", "none") for s in summaries}
         text = f"of the nodes' work, evaluation included ({', '.join(sorted(sources))})"
@@ -84,7 +94,29 @@ def _about_energy(summaries: Sequence[Summary]) -> list[Note]:
     return found
 
 
+def _answers_less(energy: Energy) -> bool:
+    measured, modelled = (p.get(ANSWER, 0.0) for p in (energy.measured_parts, energy.modelled_parts))
+    return energy.measured is not None and measured < 0.95 * modelled
+
+
+def _about_refusals(summaries: Sequence[Summary]) -> list[Note]:
+    """Who lied, or was broken: a result without some of its devices."""
+    found = []
+    for s, label in zip(summaries, labels(summaries), strict=True):
+        peers = [one for one in s.refused if one.error in ("PayloadRefused", "PayloadCorrupt")]
+        if peers:
+            who = ", ".join(sorted({printable(one.peer or "a stranger") for one in peers}))
+            out = ", ".join(sorted({printable(one.peer) for one in s.excluded}))
+            text = f"{sum(one.count for one in peers)} payloads were refused, of {who}"
+            found.append(Note(label, text + (f"; excluded: {out}" if out else "")))
+    return found
+
+
 def _about_accuracy(summaries: Sequence[Summary]) -> list[Note]:
+    if any(s.training_left_out for s in summaries):
+        return [
+            Note("training", "left out: devices rested for its modelled time and sent noise of the same size")
+        ]
     if not any(s.accuracy.local.last or s.accuracy.aggregated.last for s in summaries):
         return []
     counts = {len(m.rounds) for s in summaries if (m := mean_scores(s.accuracy.local, window(summaries)))}
@@ -101,13 +133,17 @@ def _about_accuracy(summaries: Sequence[Summary]) -> list[Note]:
     return found
 
 
-# What is to be known of measured seconds. 4.6 %: see deploy/links/overhead.py.
-_HEADERS = "headers of the network take 4.6 % beside the modelled payload"
+# What is to be known of measured seconds. 4.6 %: see node/wire/overhead.py.
+_HEADERS = "headers of the network take 4.6 % beside the payload, modelled too"
 _LINKS = {
     "none": "as fast as this machine can, not as the modelled links",
-    "netem": f"real packets through tc netem of this kernel; {_HEADERS}",
-    "tbf": "ONLY THE RATE is kept by the kernel (tc tbf): the delay is paced by the sender, jitter and loss are "
-    f"left out, since this kernel has no netem or was not asked; {_HEADERS}",
+    "netem": f"real packets through tc netem of this kernel; {_HEADERS}; where packets are lost, TCP slows down by "
+    "more than the modelled share of the rate",
+    "uml": f"real packets through tc netem in a User-Mode Linux guest, in real time on one processor; {_HEADERS}",
+    "lab": "real packets through tc netem in a guest whose clock jumps from event to event: seconds are virtual, "
+    f"and computing takes its modelled time; {_HEADERS}",
+    "tbf": "ONLY THE RATE is kept by the kernel (tc tbf), less what loss would take; delay and jitter are paced by "
+    f"the sender, since this kernel has no netem or was not asked; {_HEADERS}",
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from node.plan import CLUSTER_TIER, Cluster, LinkKind, Module, Plan
 from node.routing import path
+from orchestrator.plans.robust import senders
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ def sections(plan: Plan) -> Iterator[Section]:
     yield _summary(plan)
     yield _circulation(plan)
     yield _nodes(plan)
+    if any(d.modules is not None for d in plan.devices):
+        yield _devices(plan)
     if plan.clusters:
         yield _clusters(plan)
     yield _routes(plan)
@@ -52,17 +55,27 @@ def _circulation(plan: Plan) -> Section:
     if any(m.over_d2d for m in plan.modules):
         tiers = [CLUSTER_TIER, *tiers]
     lines = [
-        [m.name, m.task or "all", f"{m.size:,}", *(_when(m, tier) for tier in tiers)] for m in plan.modules
+        [
+            m.name,
+            m.task or (f"all with {m.modality}" if m.modality else "all"),
+            f"{m.size:,}",
+            *(_when(plan, m, tier) for tier in tiers),
+        ]
+        for m in plan.modules
     ]
     headers = ["module", "trained by task", "values", *(f"averaged at {tier}" for tier in tiers)]
     return Section("Circulation", headers, lines, 2)
 
 
-def _when(module: Module, tier: str) -> str:
+def _when(plan: Plan, module: Module, tier: str) -> str:
     period = module.periods.get(tier)
     if period is None:
         return "never"
-    return "every round" if period == 1 else f"every {period} rounds"
+    when = "every round" if period == 1 else f"every {period} rounds"
+    if module.robust is None or tier not in module.robust.tiers:
+        return when
+    most = max(senders(plan, module, tier).values())
+    return f"{when}: {module.robust.rule} of up to {most}, {4e-6 * most * module.size:.2f} MB kept for it"
 
 
 def _nodes(plan: Plan) -> Section:
@@ -77,6 +90,20 @@ def _nodes(plan: Plan) -> Section:
         for n in plan.nodes
     ]
     return Section("Nodes", ["node", "tier", "parent", "listens at", "position m"], lines, 4)
+
+
+def _devices(plan: Plan) -> Section:
+    """What devices do, where not all of them do the same."""
+    lines = []
+    for device in plan.devices:
+        tasks = [t.name for t in plan.tasks if plan.executes(device.id, t.name)]
+        lacking = [m.name for m in plan.modules if not plan.holds(device.id, m.name)]
+        held = sum(m.size for m in plan.modules if plan.holds(device.id, m.name))
+        collected = "all" if device.modalities is None else ", ".join(device.modalities)
+        lines.append(
+            [device.id, collected, ", ".join(tasks) or "-", ", ".join(lacking) or "-", f"{4e-6 * held:.3f}"]
+        )
+    return Section("Devices", ["device", "collects", "executes", "lacks", "holds MB"], lines, 4)
 
 
 def _clusters(plan: Plan) -> Section:
@@ -142,7 +169,7 @@ def _links(plan: Plan) -> Section:
             link.dst,
             f"{link.rate_bps / 1e6:.2f}",
             f"{link.delay_s * 1e3:g}",
-            f"{link.power_w:g}",
+            f"{link.both_w:g}",
             f"{link.seconds(size):.3f}",
         ]
         for kind in LinkKind
@@ -150,4 +177,6 @@ def _links(plan: Plan) -> Section:
         if link.kind is kind
     ]
     headers = ["link", "from", "to", "Mbit/s", "delay ms", "power W", "payload s"]
-    return Section("Links, as modelled", headers, lines, 3)
+    moving = len({(link.src, link.dst) for move in plan.moves for link in move.links})
+    later = f" in round 0; {moving} have other rates later" if moving else ""
+    return Section(f"Links, as modelled{later}", headers, lines, 3)

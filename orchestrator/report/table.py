@@ -86,6 +86,7 @@ def _row(s: Summary, label: str, over: int) -> Row:
         "run_id": s.run_id,
         "state": s.state,
         "links_backend": s.links_backend,
+        "security": s.security,
         "latency_s": {
             **s.latency_s.model_dump(exclude={"modelled_parts", "measured_parts"}),
             "published": published.latency_s,

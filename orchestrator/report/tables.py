@@ -39,6 +39,7 @@ def facts(summaries: Sequence[Summary]) -> list[tuple[str, str]]:
     return [
         ("channel", all_of([s.channel for s in summaries])),
         ("links", all_of([s.links_backend for s in summaries])),
+        ("connections", all_of([s.security for s in summaries])),
         ("energy from", energy_sources(summaries)),
         ("rounds", all_of([s.rounds.done for s in summaries])),
         ("seed", all_of([s.seed for s in summaries])),

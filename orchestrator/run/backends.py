@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.launch import NAMESPACED
-from deploy.links.capabilities import Capabilities, probe
+from deploy.launch import BOARDS, NAMESPACED, PROBES
+from deploy.links.capabilities import Capabilities
 from deploy.links.tc import SHAPERS
 from node.errors import LinksError
 from orchestrator.run.guests import KERNELS, inside
@@ -22,27 +22,34 @@ class Choice:
     why: str  # for the manifest, and for a person where it was not asked for
 
 
-def choose(links: str, launcher: str | None, probed: Callable[[], Capabilities] = probe) -> Choice:
+def choose(links: str, launcher: str | None, probed: Callable[[], Capabilities] | None = None) -> Choice:
     """links: as asked for, or `auto`; launcher: as asked for, or None for one that the links can have.
 
     Raises LinksError when this machine cannot do what was asked for, or the two do not go together.
     """
+    stacks = NAMESPACED.get(launcher or "namespaces", "namespaces")
+    probed = probed or PROBES[stacks]
     if links == AUTO:
         return _best(launcher, probed)
     if links in KERNELS:
         return _in_guest(links, launcher, probed)
     if links not in SHAPERS:
         if launcher in NAMESPACED:
-            probed().require("namespaces")
+            probed().require(stacks)
         return Choice(links, launcher or _PLAIN, "as asked for")
+    if launcher == BOARDS:
+        return Choice(links, launcher, f"as asked for, by the kernels of the boards{_left_out(links)}")
     if launcher is not None and launcher not in NAMESPACED:
         raise LinksError(
             f"--links {links} and --launcher {launcher}: the kernel shapes links between network stacks, and "
-            "these nodes share one; use --launcher namespaces, or --links paced"
+            "these nodes share one; use --launcher namespaces or containers, or --links paced"
         )
     probed().require(links)
-    kept = "; tbf keeps the rate alone, the sender paces the delay" if SHAPERS[links] == "tbf" else ""
-    return Choice(links, launcher or "namespaces", f"as asked for{kept}")
+    return Choice(links, launcher or "namespaces", f"as asked for{_left_out(links)}")
+
+
+def _left_out(links: str) -> str:
+    return "; tbf keeps the rate alone, the sender delay and jitter" if SHAPERS[links] == "tbf" else ""
 
 
 def _in_guest(links: str, launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:
@@ -63,14 +70,15 @@ def _best(launcher: str | None, probed: Callable[[], Capabilities]) -> Choice:
     program's packets.
     """
     if launcher is not None and launcher not in NAMESPACED:
-        return Choice("paced", launcher, f"--launcher {launcher}: nodes share one network stack")
+        why = "boards are not probed" if launcher == BOARDS else "nodes share one network stack"
+        return Choice("paced", launcher, f"--launcher {launcher}: {why}")
     found = probed()
-    if launcher in NAMESPACED:
-        found.require("namespaces")
+    if launcher is not None:
+        found.require(NAMESPACED[launcher])
     missing = found.lacks("netem")
     if missing is None:
-        return Choice("netem", launcher or "namespaces", "this machine has namespaces and sch_netem")
-    if launcher in NAMESPACED and found.lacks("tbf") is None:
+        return Choice("netem", launcher or "namespaces", "the kernel has sch_netem")
+    if launcher is not None and found.lacks("tbf") is None:
         return Choice(
             "tbf", launcher, f"no netem, so the rate alone by tbf and the delay by pacing: {missing.why}"
         )

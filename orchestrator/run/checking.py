@@ -12,9 +12,9 @@ from typing import Any
 
 from deploy.launch.launcher import on_the_host
 from deploy.links.netns import Network
-from deploy.links.overhead import expected_s
 from deploy.links.probing import Probing
 from node.plan import Link, Plan, dump_plan
+from node.wire.overhead import carried
 
 PAYLOAD_BYTES = 6_000_000
 _SMALL_BYTES = 1000  # of the payload that tells the delay
@@ -22,6 +22,7 @@ _SMALL_TRIES = 3
 _WARM_S = 0.1  # of traffic, beside four round trips, that opens the window of a new connection
 # Of rate that is under way at a time, so that a check says how good the links are and not how busy this machine is.
 _BUDGET_BPS = 150e6
+_OFF = 0.02  # of the model: slower transfers may be sent again
 
 Row = dict[str, Any]
 Say = Callable[[int, int], None]  # links done, links in all
@@ -34,12 +35,13 @@ class Sample:
     link: Link
     size_bytes: int
     small_s: float
-    seconds: float
+    seconds: float  # of the fastest of `tries`
+    tries: int = 1
 
     def row(self, plan: Plan) -> Row:
         """Rates are of payload. The small payload's time is taken for the delay, less what the rest of it takes."""
-        modelled_s = expected_s(plan, self.link, self.size_bytes)
-        small_s = expected_s(plan, self.link, _SMALL_BYTES)
+        link = carried(self.link, plan.links_backend, plan.link(self.link.dst, self.link.src))
+        modelled_s, small_s = link.seconds(self.size_bytes), link.seconds(_SMALL_BYTES)
         more_bits = 8 * (self.size_bytes - _SMALL_BYTES)
         return {
             "src": self.link.src,
@@ -48,21 +50,26 @@ class Sample:
             "bytes": self.size_bytes,
             "rate_bps": self.link.rate_bps,
             "delay_s": self.link.delay_s,
+            "jitter_s": self.link.jitter_s,
+            "loss": self.link.loss,
             "modelled_rate_bps": more_bits / (modelled_s - small_s),
             "measured_rate_bps": more_bits / max(self.seconds - self.small_s, 1e-9),
             "measured_delay_s": self.link.delay_s + self.small_s - small_s,
             "modelled_s": modelled_s,
             "measured_s": self.seconds,
             "error": self.seconds / modelled_s - 1,
+            "tries": self.tries,
         }
 
 
 async def check(
-    plan: Plan, size_bytes: int, *, concurrent: bool = False, say: Say | None = None
+    plan: Plan, size_bytes: int, *, concurrent: bool = False, tries: int = 1, say: Say | None = None
 ) -> list[Sample]:
     """Sends over every link of the plan, in processes made for it; in namespaces if the kernel shapes the links.
 
-    concurrent: all at once, else as many as leave this machine at ease. Raises what the first failing one raised.
+    concurrent: all at once, else as many as leave this machine at ease. tries: so often at most, while a link
+    is slower than modelled: nodes and machines have pauses that are not the link's (gRPC's threads at times leave
+    what has come unread for a quarter of a second). Raises what the first failing one raised.
     """
     with ExitStack() as stack:
         namespace_of = on_the_host
@@ -73,24 +80,22 @@ async def check(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hffm-check-")))
         (folder / "plan.json").write_text(dump_plan(plan))
         async with Probing(plan, folder / "plan.json", namespace_of) as probing:
-            return await _measure(plan, probing, size_bytes, concurrent, say)
+            return await _measure(plan, probing, size_bytes, concurrent, tries, say)
 
 
 async def _measure(
-    plan: Plan, probing: Probing, size_bytes: int, concurrent: bool, say: Say | None
+    plan: Plan, probing: Probing, size_bytes: int, concurrent: bool, tries: int, say: Say | None
 ) -> list[Sample]:
     lanes = _Lanes(float("inf") if concurrent else _BUDGET_BPS)
     # The two directions one after the other: each carries the acknowledgements of the other, 2 % of its rate.
-    pairs = {
-        frozenset((link.src, link.dst)): asyncio.Semaphore(2 if concurrent else 1) for link in plan.links
-    }
+    pairs = {frozenset((link.src, link.dst)): asyncio.Lock() for link in plan.links}
     done = 0
 
     async def one(link: Link) -> Sample:
         nonlocal done
         rate_bps = _BUDGET_BPS if plan.links_backend == "none" else link.rate_bps
         async with pairs[frozenset((link.src, link.dst))], lanes.room(rate_bps):
-            sample = await _sample(plan, probing, link, size_bytes)
+            sample = await _sample(plan, probing, link, size_bytes, tries)
         done += 1
         if say is not None:
             say(done, len(plan.links))
@@ -108,12 +113,16 @@ async def _measure(
     return [tasks[link.src, link.dst].result() for link in plan.links]
 
 
-async def _sample(plan: Plan, probing: Probing, link: Link, size_bytes: int) -> Sample:
+async def _sample(plan: Plan, probing: Probing, link: Link, size_bytes: int, tries: int) -> Sample:
     # The first transfer connects and finds the window of TCP: that is no property of the link.
     warm_bytes = link.rate_bps / 8 * (_WARM_S + 8 * link.delay_s) if plan.links_backend != "none" else 0
     await probing.send(link.src, link.dst, int(min(size_bytes, max(_SMALL_BYTES, warm_bytes))))
     small = [await probing.send(link.src, link.dst, _SMALL_BYTES) for _ in range(_SMALL_TRIES)]
-    return Sample(link, size_bytes, min(small), await probing.send(link.src, link.dst, size_bytes))
+    modelled_s = carried(link, plan.links_backend, plan.link(link.dst, link.src)).seconds(size_bytes)
+    sent: list[float] = []
+    while not sent or (len(sent) < tries and min(sent) > (1 + _OFF) * modelled_s):
+        sent.append(await probing.send(link.src, link.dst, size_bytes))
+    return Sample(link, size_bytes, min(small), min(sent), len(sent))
 
 
 class _Lanes:

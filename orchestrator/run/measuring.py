@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from node.errors import RunFolderError
+from node.plan import Link
 from orchestrator.plans.link_table import Row, rows_of_transfers
 from orchestrator.plans.scenario import Scenario
 from orchestrator.record.runs import load_run
@@ -13,14 +14,20 @@ from orchestrator.run.checking import Say, check
 from orchestrator.run.shaping import plan_for_check
 
 
-def measured_now(scenario: Scenario, method: str | None, size_bytes: int, say: Say) -> tuple[list[Row], str]:
-    """Rows, and what they are of: the links of a scenario between processes of this machine, unshaped."""
-    plan = plan_for_check(scenario, method, "none")
+def measured_now(
+    scenario: Scenario, method: str | None, links: str, size_bytes: int, say: Say
+) -> tuple[list[Row], str]:
+    """Rows, and what they are of: the links of a scenario between processes of this machine."""
+    plan = plan_for_check(scenario, method, links)
     rows = [
-        {**sample.row(plan), "measured_delay_s": sample.small_s, "power_w": sample.link.power_w}
+        {**sample.row(plan), "measured_delay_s": sample.small_s, **_powers(sample.link)}
         for sample in asyncio.run(check(plan, size_bytes, say=say))
     ]
-    return rows, f"{plan.scenario} {plan.method} between processes of one machine, unshaped"
+    return rows, f"{plan.scenario} {plan.method} between processes of one machine, links {links}"
+
+
+def _powers(link: Link) -> dict[str, float]:
+    return {"power_w": link.power_w, "receive_w": link.receive_w}
 
 
 def measured_rows(folder: Path) -> tuple[list[Row], str]:

@@ -8,16 +8,18 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.launch import LAUNCHERS, NAMESPACED, Launcher
+from deploy.launch import BOARDS, LAUNCHERS, NAMESPACED, PACKING, Launcher
+from deploy.launch.inventory import write_boards
 from deploy.links.addressing import place_in_block
 from deploy.links.leftovers import taken_blocks
 from node.errors import HffmError, Interrupted
 from node.plan import Plan
 from orchestrator.cost.pricing import price
+from orchestrator.plans.boards import boards_of, place_on_boards
 from orchestrator.plans.resolve import resolve
 from orchestrator.plans.scenario import Scenario
 from orchestrator.record.folder import RunRecord
@@ -26,6 +28,7 @@ from orchestrator.run.addresses import check_ports, with_free_ports
 from orchestrator.run.backends import AUTO, Choice, choose
 from orchestrator.run.conduct import conduct
 from orchestrator.run.progress import progress_for
+from orchestrator.run.securing import Asked, check, forget, secure
 
 RUNS = Path("runs")
 
@@ -37,6 +40,9 @@ class Settings:
     rounds: int | None = None
     links: str | None = None
     launcher: str | None = None  # None: what the links need
+    asked: Asked = field(default_factory=Asked)
+    restarts: int = 0  # of each node that ends before its time
+    without_training: bool = False  # `training.left_out`
 
 
 def run_methods(
@@ -49,11 +55,13 @@ def run_methods(
     """
     choice = choice_of(scenario, settings)
     plans = [plan_run(scenario, method, settings, choice) for method in methods]
+    for plan in plans:
+        check(plan, settings.asked, choice)
     folder = out or default_folder(scenario.name + (f"-{methods[0]}" if single else ""))
     launcher = LAUNCHERS[choice.launcher]()
     try:
         summaries = [
-            _run_one(scenario, plan, folder if single else folder / plan.method, choice, launcher)
+            _run_one(scenario, plan, folder if single else folder / plan.method, choice, settings, launcher)
             for plan in plans
         ]
     finally:
@@ -76,21 +84,46 @@ def choice_of(scenario: Scenario, settings: Settings) -> Choice:
 
 def plan_run(scenario: Scenario, method: str, settings: Settings, choice: Choice) -> Plan:
     """The plan of one run, at addresses that are free unless the scenario names ports on this host."""
-    # Computing takes no virtual time.
-    computing = "modelled" if choice.links == "lab" else "measured"
     plan = resolve(scenario, method, rounds=settings.rounds)
-    plan = plan.replace(links_backend=choice.links, computing=computing)
+    left_out = plan.training.left_out or settings.without_training
+    # Computing takes no virtual time, and what is left out takes none at all.
+    computing = "modelled" if choice.links == "lab" or left_out else "measured"
+    training = plan.training.model_copy(update={"left_out": left_out})
+    plan = plan.replace(links_backend=choice.links, computing=computing, training=training)
+    if plan.nodes_per_process > 1 and choice.launcher not in PACKING:
+        raise scenario.error(
+            "nodes_per_process",
+            f"--launcher {choice.launcher} gives every node a process of its own; use one of "
+            f"{', '.join(sorted(PACKING))}, or leave it out",
+        )
     if choice.launcher in NAMESPACED:
         return place_in_block(plan, taken_blocks())
+    if choice.launcher == BOARDS:
+        return place_on_boards(plan, boards_of(scenario, plan))
     if "base_port" in scenario.network.model_fields_set:
         check_ports(plan)
         return plan
     return with_free_ports(plan)
 
 
-def open_record(scenario: Scenario, plan: Plan, folder: Path, choice: Choice) -> RunRecord:
-    about = {"scenario": scenario.text, "launcher": choice.launcher, "links_why": choice.why}
-    return RunRecord.create(folder, plan, about)
+def open_record(
+    scenario: Scenario, plan: Plan, folder: Path, choice: Choice, settings: Settings
+) -> RunRecord:
+    about: dict[str, Any] = {"scenario": scenario.text, "launcher": choice.launcher, "links_why": choice.why}
+    about["security"] = settings.asked.words
+    figures = published_figures(scenario, plan.method)
+    # What `hffm run --resume` goes on with.
+    about["resume"] = {
+        "restarts": settings.restarts,
+        "tls": settings.asked.tls,
+        "certs": str(settings.asked.certs.resolve()) if settings.asked.certs else None,
+        "insecure": settings.asked.insecure,
+        "published": figures.model_dump() if figures else None,
+    }
+    record = RunRecord.create(folder, plan, about)
+    if choice.launcher == BOARDS:
+        write_boards(folder, boards_of(scenario, plan))
+    return record
 
 
 def finish(plan: Plan, record: RunRecord, figures: Published | None, error: BaseException | None) -> Summary:
@@ -111,12 +144,28 @@ def published_figures(scenario: Scenario, method: str) -> Published | None:
     return Published(latency_s=found.latency_s, energy_j=found.energy_j, accuracy=share)
 
 
-def _run_one(scenario: Scenario, plan: Plan, folder: Path, choice: Choice, launcher: Launcher) -> Summary:
-    figures = published_figures(scenario, plan.method)
-    with open_record(scenario, plan, folder, choice) as record:
-        progress = progress_for(plan.method, plan, 0, plan.rounds)
+def _run_one(
+    scenario: Scenario, plan: Plan, folder: Path, choice: Choice, settings: Settings, launcher: Launcher
+) -> Summary:
+    record = open_record(scenario, plan, folder, choice, settings)
+    return carry_out(plan, record, launcher, choice, settings, published_figures(scenario, plan.method))
+
+
+def carry_out(
+    plan: Plan,
+    record: RunRecord,
+    launcher: Launcher,
+    choice: Choice,
+    settings: Settings,
+    figures: Published | None,
+) -> Summary:
+    """All rounds of the plan that are not done yet, and the summary. Raises what made the run fail."""
+    folder, rounds = record.folder, plan.rounds
+    with record:
+        progress = progress_for(plan.method, plan, 0, rounds)
         try:
-            work = conduct(plan, folder, launcher, record, progress, plan.rounds)
+            security = secure(plan, folder, settings.asked, choice)
+            work = conduct(plan, folder, launcher, security, record, progress, rounds, settings.restarts)
             asyncio.run(_ended_by_sigterm(work))
         except (HffmError, KeyboardInterrupt) as error:
             with contextlib.suppress(HffmError):  # the first error is the one to tell
@@ -124,6 +173,7 @@ def _run_one(scenario: Scenario, plan: Plan, folder: Path, choice: Choice, launc
             raise
         finally:
             progress.close()
+            forget(folder)
         return finish(plan, record, figures, None)
 
 

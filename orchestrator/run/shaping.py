@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deploy.launch import NAMESPACED
 from deploy.links import leftovers
-from deploy.links.addressing import assignment_of, place_in_block
+from deploy.links.addressing import assignment_of, place_in_block, read_addresses
 from deploy.links.capabilities import probe
 from deploy.links.tc import SHAPERS, setup_lines
 from node.errors import LinksError
 from node.plan import Plan
+from orchestrator.cost.phases import at_round
 from orchestrator.plans.resolve import resolve
 from orchestrator.plans.scenario import Scenario
 from orchestrator.run.addresses import with_free_ports
@@ -28,24 +27,33 @@ from orchestrator.run.running import Settings, choice_of
 class Lines:
     plan: Plan
     shaper: str
+    addresses: dict[str, str]  # node -> IPv4
     nodes: dict[str, dict[str, Any]]  # node -> {"address": ..., "lines": [...]}
 
 
 def lines_of(
-    scenario: Scenario, method: str | None, links: str | None, interface: str, addresses: Path | None
+    scenario: Scenario,
+    method: str | None,
+    links: str | None,
+    interface: str,
+    addresses: Path | None,
+    round_index: int = 0,
 ) -> Lines:
-    """What tc is told on each node; by netem unless tbf is asked for."""
+    """What tc is told on each node, for the rates of this round; by netem unless tbf is asked for."""
     asked = links or (scenario.links if scenario.links in SHAPERS else "netem")
     if asked not in SHAPERS:
         raise LinksError(f"links {asked} run no tc: ask for --links {' or '.join(SHAPERS)}")
     plan = place_in_block(_resolved(scenario, method, asked), choose=_first)
-    found = assignment_of(plan).nodes if addresses is None else _read(addresses, plan)
+    found = assignment_of(plan).nodes if addresses is None else read_addresses(addresses, plan)
     shaper = SHAPERS[asked]
     nodes = {
-        node: {"address": found[node], "lines": setup_lines(plan, node, found, shaper, interface)}
+        node: {
+            "address": found[node],
+            "lines": setup_lines(plan, node, found, shaper, interface, round_index),
+        }
         for node in plan.by_id
     }
-    return Lines(plan, shaper, nodes)
+    return Lines(plan, shaper, found, nodes)
 
 
 def plan_for_namespaces(scenario: Scenario, method: str | None, links: str | None) -> Plan:
@@ -58,9 +66,10 @@ def plan_for_namespaces(scenario: Scenario, method: str | None, links: str | Non
     return place_in_block(_resolved(scenario, method, choice.links), leftovers.taken_blocks())
 
 
-def plan_for_check(scenario: Scenario, method: str | None, links: str | None) -> Plan:
+def plan_for_check(scenario: Scenario, method: str | None, links: str | None, round_index: int = 0) -> Plan:
+    """With the links of this round."""
     choice = choice_of(scenario, Settings(links=links))
-    plan = _resolved(scenario, method, choice.links)
+    plan = at_round(_resolved(scenario, method, choice.links), round_index)
     if choice.launcher in NAMESPACED:
         return place_in_block(plan, leftovers.taken_blocks())
     return with_free_ports(plan)
@@ -89,19 +98,3 @@ def _resolved(scenario: Scenario, method: str | None, links: str) -> Plan:
 
 def _first(blocks: Sequence[IPv4Network]) -> IPv4Network:
     return blocks[0]  # the same lines each time
-
-
-def _read(file: Path, plan: Plan) -> dict[str, str]:
-    """Addresses of a deployment, by node."""
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-        addresses = {str(node): str(IPv4Address(str(address))) for node, address in found.items()}
-    except OSError as error:
-        raise LinksError(f"{file}: cannot read the addresses: {error.strerror}") from error
-    except AddressValueError as error:
-        raise LinksError(f"{file}: {error}; write lines such as `{plan.root.id}: 10.0.0.1`") from error
-    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
-        raise LinksError(f"{file}: not a mapping; write lines such as `{plan.root.id}: 10.0.0.1`") from error
-    if missing := [node for node in plan.by_id if node not in addresses]:
-        raise LinksError(f"{file}: no address for '{missing[0]}'; add `{missing[0]}: ...`")
-    return addresses

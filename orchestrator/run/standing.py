@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from hffm.v1.control_pb2 import StatusReply
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from deploy.launch.launcher import last_words
 from node.errors import BusyError, HffmError, LaunchError, RunFolderError
 from node.plan import Plan, load_plan
+from node.security import Security
 from node.wire.operator import Operator
 from node.wire.status import error_named
 from orchestrator.record.folder import RunRecord
@@ -25,6 +27,7 @@ from orchestrator.record.runs import PLAN, SUMMARY
 from orchestrator.run.conduct import ended_early, fetch_modules, watch
 from orchestrator.run.progress import Progress
 from orchestrator.run.running import RUNS
+from orchestrator.run.securing import operator_tls
 
 _STANDING = "standing.json"
 _POLL_S = 0.2
@@ -36,26 +39,41 @@ class Standing(BaseModel):
 
     keeper_pid: int
     launcher: str
+    certs: Path | None = None  # of the nodes, and of who tells them what to do
 
 
-def start(plan: Plan, folder: Path, launcher: str) -> None:
+@dataclass(frozen=True)
+class Up:
+    """Nodes that stay."""
+
+    folder: Path
+    plan: Plan
+    certs: Path | None
+
+
+def start(plan: Plan, folder: Path, launcher: str, security: Security, restarts: int = 0) -> Up:
     """Starts the nodes of the plan in `folder`, to outlive this command."""
     logs = folder / "logs"
     logs.mkdir()
     with (folder / "keeper.log").open("wb") as log:
         command = [sys.executable, "-m", "deploy.launch.keeper", launcher, str(folder / PLAN), str(logs)]
+        command += [str(restarts), *security.options]
         keeper = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    (folder / _STANDING).write_text(Standing(keeper_pid=keeper.pid, launcher=launcher).model_dump_json())
+    certs = None if security.certs is None else security.certs.resolve()
+    standing = Standing(keeper_pid=keeper.pid, launcher=launcher, certs=certs)
+    (folder / _STANDING).write_text(standing.model_dump_json())
+    return Up(folder, plan, certs)
 
 
-async def until_ready(plan: Plan, folder: Path, progress: Progress) -> StatusReply:
+async def until_ready(up: Up, progress: Progress) -> StatusReply:
     """Waits for the ready barrier. Ends the nodes and raises why when it is not reached."""
+    plan, folder = up.plan, up.folder
     deadline = time.monotonic() + plan.limits.connect_s + plan.limits.join_s
     ready = -1
     try:
-        async with operator_of(plan) as operator:
+        async with operator_of(up) as operator:
             while True:
                 if await operator.is_up():
                     status = await operator.status()
@@ -87,36 +105,40 @@ def _why_ended(plan: Plan, folder: Path) -> HffmError:
     return LaunchError(f"the nodes have ended: {last_words(folder / 'keeper.log') or 'see ' + str(folder)}")
 
 
-def find(folder: Path | None) -> tuple[Path, Plan]:
-    """The run folder whose nodes stand: the given one, or the newest below runs/."""
+def find(folder: Path | None, certs: Path | None = None) -> Up:
+    """The nodes of a run folder: the given one, or the newest below runs/. `certs`: in place of those of `up`."""
     if folder is None:
         candidates = sorted(RUNS.glob(f"*/{_STANDING}"), key=lambda p: p.stat().st_mtime, reverse=True)
         folder = next((p.parent for p in candidates if not (p.parent / SUMMARY).exists()), None)
         if folder is None:
             raise RunFolderError(f"no nodes are up below {RUNS}/: start some with `hffm up`, or give --run")
-    if not (folder / _STANDING).is_file():
-        raise RunFolderError(f"{folder}: no nodes were started here with `hffm up`")
-    return folder, load_plan(folder / PLAN)
+    if not (folder / PLAN).is_file():
+        raise RunFolderError(
+            f"{folder}: no nodes were started here with `hffm up`, or by hand from its plan.json"
+        )
+    certs = certs or (_standing(folder).certs if (folder / _STANDING).exists() else None)
+    return Up(folder, load_plan(folder / PLAN), certs)
 
 
 @asynccontextmanager
-async def operator_of(plan: Plan) -> AsyncIterator[Operator]:
-    operator = Operator(plan.root.id, plan.root.address or "")
+async def operator_of(up: Up) -> AsyncIterator[Operator]:
+    root = up.plan.root
+    operator = Operator(root.id, root.address or "", operator_tls(up.plan, up.certs))
     try:
         yield operator
     finally:
         await operator.close()
 
 
-async def start_rounds(plan: Plan, count: int) -> int:
+async def start_rounds(up: Up, count: int) -> int:
     """Index of the first round. Raises BusyError while rounds run."""
-    async with operator_of(plan) as operator:
+    async with operator_of(up) as operator:
         return await operator.start_rounds(count)
 
 
-async def follow(plan: Plan, progress: Progress) -> None:
+async def follow(up: Up, progress: Progress) -> None:
     """Waits until the rounds are over; raises why when they failed."""
-    async with operator_of(plan) as operator:
+    async with operator_of(up) as operator:
         watching = asyncio.ensure_future(watch(operator, _Nothing(), progress))
         try:
             status = await operator.status()
@@ -130,10 +152,10 @@ async def follow(plan: Plan, progress: Progress) -> None:
             await asyncio.wait({watching})
 
 
-async def end(plan: Plan, folder: Path, record: RunRecord) -> HffmError | None:
+async def end(up: Up, record: RunRecord) -> HffmError | None:
     """Takes events and modules, stops the nodes; what had made the run fail, if something had."""
     failure: HffmError | None = None
-    async with operator_of(plan) as operator:
+    async with operator_of(up) as operator:
         status = await operator.status()
         if status.state == "running":
             raise BusyError("rounds are running: wait until they are over, or end the nodes with --force")
@@ -146,16 +168,18 @@ async def end(plan: Plan, folder: Path, record: RunRecord) -> HffmError | None:
         await asyncio.wait({watching}, timeout=_STOP_S)
         watching.cancel()
         await asyncio.wait({watching})
-    await asyncio.to_thread(end_by_force, folder)
+    await asyncio.to_thread(end_by_force, up.folder)
     return failure
 
 
 def end_by_force(folder: Path) -> None:
     """Waits until the keeper has ended; tells it to, and makes it, when it does not."""
+    if not (folder / _STANDING).exists():
+        return  # nodes that were started by hand have no keeper
     for number in (None, signal.SIGTERM, signal.SIGKILL):
         if number is not None:
             with suppress(ProcessLookupError):
-                os.kill(_keeper(folder), number)
+                os.kill(_standing(folder).keeper_pid, number)
         deadline = time.monotonic() + (_STOP_S if number is not None else 2.0)
         while time.monotonic() < deadline:
             if not _keeper_runs(folder):
@@ -163,15 +187,15 @@ def end_by_force(folder: Path) -> None:
             time.sleep(0.05)
 
 
-def _keeper(folder: Path) -> int:
+def _standing(folder: Path) -> Standing:
     try:
-        return Standing.model_validate_json((folder / _STANDING).read_bytes()).keeper_pid
+        return Standing.model_validate_json((folder / _STANDING).read_bytes())
     except (OSError, ValidationError) as error:
         raise RunFolderError(f"{folder / _STANDING}: not readable; end the nodes by hand") from error
 
 
 def _keeper_runs(folder: Path) -> bool:
-    pid = _keeper(folder)
+    pid = _standing(folder).keeper_pid
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)  # where it is a child of this command, it would stay a zombie
     try:

@@ -6,14 +6,17 @@ import os
 
 import pytest
 
-from deploy.links.capabilities import probe
+from deploy.launch import PROBES
 
 
-def needs(what: str) -> None:
-    """`what`: a backend of links, or `namespaces`."""
-    missing = probe().lacks(what)
-    if missing is None:
-        return
+def needs(what: str, place: str = "namespaces") -> None:
+    """`what`: a backend of links, or a place that nodes run in; `place`: where that backend is to be."""
+    missing = PROBES.get(what, PROBES[place])().lacks(what)
+    if missing is not None:
+        lacking(f"{what}: {missing.why}")
+
+
+def lacking(why: str) -> None:
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}: {missing.why}")
-    pytest.skip(f"{what}: {missing.why}")
+        pytest.fail(why)
+    pytest.skip(why)

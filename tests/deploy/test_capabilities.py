@@ -89,7 +89,7 @@ def test_auto_says_what_is_missing():
     [
         ("netem", None, "sch_netem", "--links netem: no sch_netem: get it"),
         ("paced", "namespaces", "rights", "--launcher namespaces: no rights: get it"),
-        ("tbf", "forked", "", "use --launcher namespaces, or --links paced"),
+        ("tbf", "forked", "", "use --launcher namespaces or containers, or --links paced"),
     ],
 )
 def test_what_cannot_be_is_refused(links: str, launcher: str | None, missing: str, says: str):

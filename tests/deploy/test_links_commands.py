@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import pytest
 import yaml
 
 from deploy.links import leftovers
+from deploy.links.capabilities import probe
 from deploy.links.commands import run
+from node.plan import Plan
 from orchestrator import cli
 from orchestrator.plans.resolve import resolve
 from tests.deploy.machine import needs
@@ -44,7 +49,7 @@ def test_show_prints_and_runs_nothing(hffm: Any, monkeypatch: pytest.MonkeyPatch
     code, out, err = hffm("show", QUICKSTART)
     assert (code, err) == (0, "")
     assert out == hffm("show", QUICKSTART)[1]
-    assert "# device-03, 198.18.0.8: tc -batch -" in out
+    assert "# device-03, 198.18.0.8: ip link set dev eth0 gso_max_segs 8; tc -batch -\n" in out
     shown = [line for line in out.splitlines() if " netem " in line]
     plan = resolve(scenario_of(QUICKSTART), "hf-fm+d2d-2")
     assert len(shown) == len(plan.links)
@@ -66,7 +71,7 @@ def test_show_for_ones_own_deployment(hffm: Any, tmp_path: Path):
     shown = json.loads(out)
     assert (shown["links"], shown["interface"], list(shown["nodes"])) == ("tbf", "wlan0", ["device-01"])
     lines = shown["nodes"]["device-01"]["lines"]
-    assert lines[0] == "qdisc add dev wlan0 root handle 1: htb default 0"
+    assert lines[0] == "qdisc add dev wlan0 root handle f: htb default 0"
     assert any("match ip dst 10.1.0.2/32" in line for line in lines)
     addresses.write_text("cloud: 10.1.0.1")
     code, out, err = hffm("show", file, *options)
@@ -109,6 +114,86 @@ def test_apply_check_and_clear(hffm: Any, tmp_path: Path):
         leftovers.remove(applied["id"])
 
 
+class Machine:
+    """Somebody's machine, as far as networks go: a namespace with one interface of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"hl-test-{os.getpid()}"
+        self.scenario = tree(folder, rounds=4)
+        addresses = {
+            n: f"10.1.0.{i + 1}" for i, n in enumerate(("cloud", "edge-0", "device-00", "device-01"))
+        }
+        (folder / "addresses.yaml").write_text(yaml.safe_dump(addresses))
+        self.options = (
+            "--links",
+            "tbf",
+            "--interface",
+            "wlan0",
+            "--addresses",
+            str(folder / "addresses.yaml"),
+        )
+
+    def hffm(self, *arguments: str, before: Sequence[str] = ()) -> tuple[int, str, str]:
+        program = str(Path(sys.executable).parent / "hffm")
+        command = ["ip", "netns", "exec", self.name, *before, program, "links", *arguments]
+        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return said.returncode, said.stdout, said.stderr
+
+    def queues(self) -> str:
+        return run("tc", "-n", self.name, "qdisc", "show", "dev", "wlan0")
+
+
+@pytest.fixture(name="machine")
+def _machine(tmp_path: Path) -> Iterator[Machine]:
+    needs("tbf")
+    found = Machine(tmp_path)
+    run("ip", "netns", "add", found.name)
+    try:
+        run("ip", "-n", found.name, "link", "add", "wlan0", "type", "veth", "peer", "name", "far")
+        yield found
+    finally:
+        run("ip", "netns", "del", found.name)
+
+
+def test_a_board_shapes_its_own_interface_and_gives_it_back(machine: Machine):
+    plain = machine.queues()
+    apply = ("apply", machine.scenario, "--node", "device-00", *machine.options)
+    code, out, _ = machine.hffm(*apply, "--json")
+    applied = json.loads(out)
+    assert (code, applied["node"], applied["interface"]) == (0, "device-00", "wlan0")
+    shown = machine.hffm("show", machine.scenario, "--node", "device-00", *machine.options)[1].splitlines()
+    assert applied["lines"] == shown[1:]
+    assert machine.queues().count("rate 40Mbit") == 2
+    assert machine.hffm(*apply)[0] == 0  # again, as after a crash
+    assert machine.queues().count("rate 40Mbit") == 2
+    assert machine.hffm("clear", "--interface", "wlan0")[:2] == (0, "wlan0 is as the kernel made it\n")
+    assert machine.queues() == plain
+    assert "gso_max_segs 65535" in run("ip", "-n", machine.name, "-d", "link", "show", "wlan0")
+    assert machine.hffm("clear", "--interface", "wlan0")[1] == "nothing to remove\n"
+
+
+def test_an_interface_that_cannot_be_shaped_stays_as_it_is(machine: Machine):
+    apply = ("apply", machine.scenario, *machine.options, "--node", "device-00")
+    plain = machine.queues()
+    refused = [
+        (("apply", machine.scenario, *machine.options, "--node", "nobody"), (), "plan has no node 'nobody'"),
+        ((*apply, "--interface", "wlan7"), (), "no interface 'wlan7' here, only lo, "),
+        (apply, ("setpriv", "--bounding-set", "-net_admin"), "missing rights (CAP_NET_ADMIN)"),
+        (apply, ("env", "PATH=/nowhere"), "`ip` is not installed: install iproute2"),
+    ]
+    if (missing := probe().lacks("netem")) is not None:
+        refused.append(((*apply, "--links", "netem"), (), missing.why.split(": ")[-1]))
+    for arguments, before, says in refused:
+        code, out, err = machine.hffm(*arguments, before=before)
+        assert (code >= 10, out, len(err.splitlines())) == (True, "", 1), err
+        assert says in err
+        assert machine.queues() == plain
+    run("tc", "-n", machine.name, "qdisc", "add", "dev", "wlan0", "root", "handle", "1:", "htb")
+    for arguments in (apply, ("clear", "--interface", "wlan0")):
+        assert "of somebody else (htb 1:)" in machine.hffm(*arguments)[2]
+    assert "htb 1:" in machine.queues()
+
+
 def test_what_is_in_use_stays(hffm: Any, tmp_path: Path):
     needs("namespaces")
     file = tree(tmp_path, name="in-use")
@@ -121,28 +206,33 @@ def test_what_is_in_use_stays(hffm: Any, tmp_path: Path):
     assert "removed 00c0ffee" in hffm("clear", file)[1]
 
 
-def test_measured_links_can_be_replayed(hffm: Any, tmp_path: Path):
-    """From a scenario's links as they are on this machine, to a scenario with these rates."""
-    file = tree(tmp_path)
-    out = tmp_path / "measured.yaml"
-    code, _, err = hffm("measure", file, "--bytes", "200000", "--out", str(out))
+def replayed(folder: Path) -> Plan:
+    """The same nodes, with the rates of measured.yaml."""
+    keys = {"name": "replay", "methods": ["hf-fm+d2d-2"], "tasks": TASKS}
+    topology = {"kind": "tree", "tiers": ["cloud", "edge"], "fanout": [1, 2]}
+    channel = {"model": "table", "table": "measured.yaml"}
+    file = folder / "replay.yaml"
+    file.write_text(yaml.safe_dump({**keys, "topology": topology, "channel": channel}))
+    return resolve(scenario_of(str(file)), "hf-fm+d2d-2")
+
+
+@pytest.mark.parametrize("links", ["none", "paced", "tbf"])
+def test_measured_links_can_be_replayed(hffm: Any, tmp_path: Path, links: str):
+    """From a scenario's links as they are on this machine, to a scenario with these rates, and its check."""
+    if links == "tbf":
+        needs("tbf")
+    file, out = tree(tmp_path), tmp_path / "measured.yaml"
+    code, _, err = hffm("measure", file, "--links", links, "--bytes", "2000000", "--out", str(out))
     assert code == 0
     assert "8 links written" in err
-    topology = {"kind": "tree", "tiers": ["cloud", "edge"], "fanout": [1, 2]}
-    (tmp_path / "replay.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "name": "replay",
-                "methods": ["hf-fm+d2d-2"],
-                "tasks": TASKS,
-                "topology": topology,
-                "channel": {"model": "table", "table": "measured.yaml"},
-            }
-        )
-    )
-    plan = resolve(scenario_of(str(tmp_path / "replay.yaml")), "hf-fm+d2d-2")
+    plan = replayed(tmp_path)
     assert len(plan.links) == 8
     assert all(link.rate_bps > 1e6 and link.power_w == 1 for link in plan.links)
+    if links != "none":  # no link is faster than it is shaped, however busy this machine
+        assert max(link.rate_bps for link in plan.links) < 1.02 * 40e6
+    _, out_text, _ = hffm("check", str(tmp_path / "replay.yaml"), "--bytes", "100000", "--json")
+    rows = {(row["src"], row["dst"]): row["rate_bps"] for row in json.loads(out_text)["rows"]}
+    assert rows == {(link.src, link.dst): link.rate_bps for link in plan.links}
 
 
 @pytest.mark.parametrize(

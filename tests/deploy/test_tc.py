@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.links.addressing import POOL, assignment_of, place_in_block
-from deploy.links.overhead import expected_s, wire_bytes
 from deploy.links.tc import clear_lines, leaf, setup_lines, update_lines
 from node.errors import LinksError
-from node.plan import Link, LinkKind, Plan
+from node.plan import Link, LinkKind, Move, Plan
+from node.wire.overhead import carried, wire_bytes
 from node.wire.pacing import Holds, Pacers
 from tests.federation import make_plan, module
 
@@ -36,20 +36,20 @@ def test_netem_has_a_class_a_leaf_and_a_filter_per_destination():
     up = link(delay_s=0.004, jitter_s=0.001, loss=0.01)
     side = link(dst="d1", rate_bps=1e6)
     assert setup_lines(plan(up, side, link("d1", "cloud")), "d0", IPS, "netem", "eth7") == [
-        "qdisc add dev eth7 root handle 1: htb default 0",
-        "class add dev eth7 parent 1: classid 1:10 htb rate 10gbit quantum 15140",
-        "qdisc add dev eth7 parent 1:10 handle 10: netem limit 180 delay 4000us 1000us loss 1% rate 20000000bit",
-        "filter add dev eth7 parent 1: protocol ip prio 1 u32 match ip dst 10.0.0.1/32 flowid 1:10",
-        "class add dev eth7 parent 1: classid 1:12 htb rate 10gbit quantum 15140",
-        "qdisc add dev eth7 parent 1:12 handle 12: netem limit 100 delay 0us rate 1000000bit",
-        "filter add dev eth7 parent 1: protocol ip prio 1 u32 match ip dst 10.0.0.3/32 flowid 1:12",
+        "qdisc add dev eth7 root handle f: htb default 0",
+        "class add dev eth7 parent f: classid f:10 htb rate 10gbit quantum 15140",
+        "qdisc add dev eth7 parent f:10 handle 10: netem limit 180 delay 4000us 1000us loss 1% rate 20000000bit",
+        "filter add dev eth7 parent f: protocol ip prio 1 u32 match ip dst 10.0.0.1/32 flowid f:10",
+        "class add dev eth7 parent f: classid f:12 htb rate 10gbit quantum 15140",
+        "qdisc add dev eth7 parent f:12 handle 12: netem limit 100 delay 0us rate 1000000bit",
+        "filter add dev eth7 parent f: protocol ip prio 1 u32 match ip dst 10.0.0.3/32 flowid f:12",
     ]
     assert clear_lines("eth7") == ["qdisc del dev eth7 root"]
 
 
-def test_tbf_keeps_the_rate_alone():
-    assert leaf(link(delay_s=0.1, loss=0.5), "tbf") == "tbf rate 20000000bit burst 25000 limit 250000"
-    assert leaf(link(rate_bps=64e3), "tbf") == "tbf rate 64000bit burst 1514 limit 151400"
+def test_tbf_keeps_the_rate_alone_less_what_loss_takes_of_it():
+    assert leaf(link(delay_s=0.1, loss=0.2), "tbf") == "tbf rate 16000000bit burst 20000 limit 200000"
+    assert leaf(link(rate_bps=64e3), "tbf") == "tbf rate 64000bit burst 13626 limit 151400"
 
 
 def test_a_node_that_sends_over_no_link_is_left_alone():
@@ -67,14 +67,14 @@ def test_the_queue_holds_the_delay_line(rate_bps: float, delay_s: float, jitter_
 
 
 def test_updates_change_what_differs_and_nothing_else():
-    old = plan(link(), link(dst="d1"))
-    new = plan(link(), link(dst="d1", rate_bps=5e6))
-    assert update_lines(old, new, "d0", "tbf", "eth0") == [
-        "qdisc change dev eth0 parent 1:12 handle 12: tbf rate 5000000bit burst 6250 limit 151400"
+    moves = tuple(Move(first_round=r, links=(link(dst="d1", rate_bps=b),)) for r, b in ((2, 5e6), (4, 20e6)))
+    moving = plan(link(), link(dst="d1")).replace(moves=moves)
+    assert update_lines(moving, "d0", 0, 3, "tbf", "eth0") == [
+        "qdisc change dev eth0 parent f:12 handle 12: tbf rate 5000000bit burst 13626 limit 151400"
     ]
-    assert update_lines(old, old, "d0", "netem") == []
-    with pytest.raises(LinksError, match="apply it anew"):
-        update_lines(old, plan(link()), "d0", "netem")
+    assert len(update_lines(moving, "d0", None, 1, "netem")) == 2
+    assert update_lines(moving, "d0", 0, 1, "netem") == update_lines(moving, "d0", 0, 4, "netem") == []
+    assert setup_lines(moving, "d0", IPS, "netem", round_index=3)[5].endswith("rate 5000000bit")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_addresses_follow_from_the_plan():
 def test_what_a_transfer_should_measure():
     up, down = link(delay_s=0.1), link("cloud", "d0", delay_s=0.05)
     assert wire_bytes(6e6) / 6e6 == pytest.approx(1.046, abs=0.001)
-    paced, netem, tbf = (expected_s(plan(up, down, backend=b), up, 6e6) for b in ("paced", "netem", "tbf"))
+    paced, netem, tbf = (carried(up, backend, down).seconds(6e6) for backend in ("paced", "netem", "tbf"))
     assert paced == pytest.approx(2.5)
     assert netem == pytest.approx(0.15 + 2.4 * 1.0462, rel=1e-3)
     assert tbf == pytest.approx(0.1 + 2.4 * 1.0462 - 0.01, rel=1e-3)
@@ -121,7 +121,7 @@ def test_what_a_transfer_should_measure():
 
 def test_who_holds_back_what():
     holds = {
-        backend: Pacers.for_backend({"cloud": link()}, backend).to("cloud").holds
+        backend: Pacers.of_node(plan(link(), backend=backend), "d0").to("cloud").holds
         for backend in ("none", "paced", "tbf", "netem")
     }
     assert holds == {

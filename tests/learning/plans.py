@@ -16,8 +16,9 @@ def plan_of(
     partition: PartitionSpec | None = None,
     training: TrainingSpec | None = None,
     seed: int = 0,
+    model: ModelSpec | None = None,
 ) -> Plan:
-    model = ModelSpec()
+    model = model or ModelSpec()
     nodes = [Node(id="cloud", role=Role.CLOUD, tier="cloud")]
     nodes += [Node(id=f"d{i}", role=Role.DEVICE, tier="device", parent="cloud") for i in range(devices)]
     return Plan(

@@ -84,7 +84,7 @@ def test_each_format_gives_the_same_corpus(form: Any, tmp_path: Path) -> None:
     assert corpus.labels_N.tolist() == [0, 0, 0, 1, 1]  # "red" is not among the two most frequent
     assert corpus.kinds == ["is it"] * 5
     example = corpus.example(4)
-    assert example.question == "is it 4?"
+    assert example.text == "is it 4?"
     assert example.image.shape == (10, 20, 3)
     assert example.image[0, 0].tolist() == [160, 0, 0]
 

@@ -11,15 +11,16 @@ from transformers.models.vilt.processing_vilt import ViltProcessor
 
 from node.learning import pretrain as pretraining
 from node.learning.captions import VOCABULARY
-from node.learning.pretrain import pretrain, tiny_config
+from node.learning.pretrain import pretrain
+from node.learning.pretrain_vilt import tiny_config
 from node.model.backbone import BUILTIN_FOLDER, read_shape
-from node.model.frozen import FrozenVilt
+from node.model.model import load_backbone
 from node.model.processing import whiten
 
 
 @pytest.fixture(autouse=True)
 def _few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretraining, "POOL", 300)
+    monkeypatch.setattr(pretraining, "SCENES", 300)
 
 
 def test_pretraining_learns_repeats_and_leaves_a_whole_backbone(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_pretraining_learns_repeats_and_leaves_a_whole_backbone(tmp_path: Path) 
     assert (tmp_path / "b" / "model.safetensors").read_bytes() == (
         tmp_path / "c" / "model.safetensors"
     ).read_bytes()
-    FrozenVilt(str(tmp_path / "a"))
+    load_backbone(str(tmp_path / "a"), read_shape(str(tmp_path / "a")))
     assert read_shape(str(tmp_path / "a")) == read_shape("builtin:tiny-vilt")
 
 

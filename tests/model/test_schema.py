@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from node.errors import DataError, ModelError
+from node.model.backbone import BUILTIN_FOLDER
 from node.model.schema import initial_module, module_schemas, tensor_views
-from node.plan import ModelSpec, TaskSpec
+from node.model.weights import weight_shapes
+from node.plan import Adapters, Lora, ModelSpec, TaskSpec
 
 GQA = TaskSpec(name="gqa", source="builtin:gqa")
 ART = TaskSpec(name="art", source="builtin:art")
@@ -32,7 +35,7 @@ def test_one_adapter_and_a_head_for_each_task() -> None:
 def test_the_papers_adapters_have_9_46_million_parameters(tmp_path: Path) -> None:
     """ViLT-B/32 with two adapters of bottleneck 256 in each of its 12 layers."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vilt", "hidden_size": 768}))
-    (adapter,) = module_schemas(ModelSpec(backbone=str(tmp_path), bottleneck=256), [])
+    (adapter,) = module_schemas(ModelSpec(backbone=str(tmp_path), tunings=(Adapters(bottleneck=256),)), [])
     assert adapter.size == 12 * 2 * (2 * 768 * 256 + 768 + 256) == 9_461_760
 
 
@@ -40,7 +43,7 @@ def test_schemas_and_initial_values_need_no_torch() -> None:
     code = (
         "import sys\n"
         "from node.model.schema import initial_module, module_schemas\n"
-        "from node.plan import ModelSpec, TaskSpec\n"
+        "from node.plan import Adapters, ModelSpec, TaskSpec\n"
         "task = TaskSpec(name='gqa', source='builtin:gqa')\n"
         "[initial_module(m, 0) for m in module_schemas(ModelSpec(), [task])]\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
@@ -74,6 +77,27 @@ def test_views_cover_the_flat_vector_once() -> None:
     assert (flat == 1).all()
     with pytest.raises(ValueError, match="adapter"):
         list(tensor_views(adapter, flat[1:]))
+
+
+def test_weights_may_be_in_several_files_and_part_of_a_larger_model(tmp_path: Path) -> None:
+    plain = weight_shapes("builtin:tiny-vilt")
+    tensors = load_file(BUILTIN_FOLDER / "model.safetensors")
+    assert plain == {name: value.shape for name, value in tensors.items()}
+    names = sorted(tensors)
+    files = {"a.safetensors": names[:9], "b.safetensors": names[9:]}
+    for file, members in files.items():
+        save_file({f"vilt.{name}": tensors[name] for name in members}, tmp_path / file)
+    index = {"weight_map": {f"vilt.{name}": file for file, members in files.items() for name in members}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert weight_shapes(str(tmp_path)) == plain
+
+
+def test_lora_of_a_backbone_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vilt", "hidden_size": 768}))
+    with pytest.raises(ModelError, match=r"model\.safetensors: no such file; save"):
+        module_schemas(ModelSpec(backbone=str(tmp_path), tunings=(Lora(),)), [GQA])
+    with pytest.raises(ModelError, match="lora: targets: no linear layer of the encoder is named q_proj"):
+        module_schemas(ModelSpec(tunings=(Lora(targets=("q_proj",)),)), [GQA])
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,18 @@ from transformers.models.vilt.modeling_vilt import ViltModel
 from transformers.models.vilt.processing_vilt import ViltProcessor
 
 from node.errors import ModelError
+from node.model.adapters import add_adapters
 from node.model.backbone import BUILTIN, BUILTIN_FOLDER
-from node.model.frozen import FrozenVilt
+from node.model.example import Example
+from node.model.model import Model, Prepared
 from node.model.parameters import FlatParameters
-from node.model.schema import adapter_tensor, initial_module, module_schemas
-from node.model.vilt import add_adapters
+from node.model.schema import initial_module, module_schemas
+from node.model.tuning_schema import adapter_tensor
 from node.plan import ModelSpec, TaskSpec
 
 torch.set_num_threads(1)
-ADAPTER, HEAD = module_schemas(ModelSpec(), [TaskSpec(name="gqa", source="builtin:gqa")])
+GQA = TaskSpec(name="gqa", source="builtin:gqa")
+ADAPTER, HEAD = module_schemas(ModelSpec(), [GQA])
 QUESTIONS = ["what color is the red circle?", "is it big?", "what is it?"]
 
 
@@ -36,6 +39,20 @@ def random_adapter() -> FlatParameters:
     return FlatParameters(ADAPTER, values)
 
 
+def frozen_model(backbone: str = BUILTIN) -> Model:
+    return Model(ModelSpec(backbone=backbone), [GQA], [ADAPTER])
+
+
+def prepare(model: Model, questions: list[str], pictures: list[np.ndarray]) -> list[Prepared]:
+    pairs = zip(questions, pictures, strict=True)
+    return model.prepare([Example(question, picture) for question, picture in pairs], GQA)
+
+
+def pooled(model: Model, samples: list[Prepared], adapter: FlatParameters) -> torch.Tensor:
+    model.bind({"adapter": adapter})
+    return model.encode(samples, GQA).pooled_BP
+
+
 @torch.no_grad()
 def test_untrained_adapters_leave_the_backbone_as_it_is() -> None:
     """Also with images of several sizes, which transformers pads, resizes places for and shuffles."""
@@ -43,30 +60,30 @@ def test_untrained_adapters_leave_the_backbone_as_it_is() -> None:
     processor = ViltProcessor.from_pretrained(BUILTIN_FOLDER)
     inputs = processor(pictures, QUESTIONS, padding=True, return_tensors="pt")
     expected = ViltModel.from_pretrained(BUILTIN_FOLDER).eval()(**inputs).pooler_output
-    frozen = FrozenVilt(BUILTIN)
-    tokens = frozen.prepare(QUESTIONS, pictures)
-    assert len({len(sample) for sample in tokens}) > 1
+    frozen = frozen_model()
+    tokens = prepare(frozen, QUESTIONS, pictures)
+    assert len({len(sample[""]) for sample in tokens}) > 1
     untrained = FlatParameters(ADAPTER, initial_module(ADAPTER, 0))
-    torch.testing.assert_close(frozen.pooled(tokens, untrained.tensors), expected, atol=1e-4, rtol=1e-3)
-    assert (frozen.pooled(tokens, random_adapter().tensors) - expected).abs().max() > 0.05
+    torch.testing.assert_close(pooled(frozen, tokens, untrained), expected, atol=1e-4, rtol=1e-3)
+    assert (pooled(frozen, tokens, random_adapter()) - expected).abs().max() > 0.05
 
 
 @torch.no_grad()
 def test_a_sample_does_not_depend_on_its_batch() -> None:
-    frozen, adapter = FrozenVilt(BUILTIN), random_adapter()
+    frozen, adapter = frozen_model(), random_adapter()
     pictures = images((48, 48), (48, 96), (64, 48))
-    together = frozen.pooled(frozen.prepare(QUESTIONS, pictures), adapter.tensors)
+    together = pooled(frozen, prepare(frozen, QUESTIONS, pictures), adapter)
     for place, (question, picture) in enumerate(zip(QUESTIONS, pictures, strict=True)):
-        alone = frozen.pooled(frozen.prepare([question], [picture]), adapter.tensors)
+        alone = pooled(frozen, prepare(frozen, [question], [picture]), adapter)
         torch.testing.assert_close(alone[0], together[place], atol=1e-4, rtol=1e-3)
 
 
 def test_what_is_prepared_does_not_depend_on_the_global_generator() -> None:
-    frozen = FrozenVilt(BUILTIN)
+    frozen = frozen_model()
     torch.manual_seed(1)
-    first = frozen.prepare(QUESTIONS[:1], images((48, 48)))[0]
+    first = prepare(frozen, QUESTIONS[:1], images((48, 48)))[0][""]
     torch.manual_seed(2)
-    assert torch.equal(first, frozen.prepare(QUESTIONS[:1], images((48, 48)))[0])
+    assert torch.equal(first, prepare(frozen, QUESTIONS[:1], images((48, 48)))[0][""])
 
 
 @torch.no_grad()
@@ -112,8 +129,11 @@ def test_stepping_the_flat_vector_is_stepping_each_tensor() -> None:
 
 def test_a_folder_serves_as_a_backbone(tmp_path: Path) -> None:
     folder = copy_of_builtin(tmp_path)
-    theirs = FrozenVilt(str(folder)).prepare(QUESTIONS[:1], images((48, 48)))[0]
-    assert torch.equal(theirs, FrozenVilt(BUILTIN).prepare(QUESTIONS[:1], images((48, 48)))[0])
+    theirs, ours = (
+        prepare(model, QUESTIONS[:1], images((48, 48)))[0][""]
+        for model in (frozen_model(str(folder)), frozen_model())
+    )
+    assert torch.equal(theirs, ours)
 
 
 def copy_of_builtin(tmp_path: Path) -> Path:
@@ -151,5 +171,5 @@ def test_a_folder_that_is_not_whole_is_named(harm: Callable[[Path], None], tmp_p
     folder = copy_of_builtin(tmp_path)
     harm(folder)
     with pytest.raises(ModelError, match=f"{folder}: .*save_pretrained") as caught:
-        FrozenVilt(str(folder))
+        frozen_model(str(folder))
     assert "\n" not in str(caught.value)

@@ -31,6 +31,7 @@ def test_cost_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     rows = json.loads(out)["rows"]
     assert (code, err) == (0, "")
     assert sum("way" not in row for row in rows) == 14
+    assert len({(row["channel"], row["method"]) for row in rows}) == len(rows)
     star = rows[0]
     assert (star["method"], star["channel"], star["published_energy_j"]) == ("star", "published", 387.2)
     assert (star["latency_s"], star["energy_j"]) == (pytest.approx(12.1), pytest.approx(387.2))

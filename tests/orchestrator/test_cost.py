@@ -84,23 +84,62 @@ def test_table_1_beside_the_physical_channel() -> None:
 def test_ways_of_going_device_to_device_beside_table_1() -> None:
     rows = [r for r in cost_rows(shipped("case-study")) if r["channel"] == "published" and "way" in r]
     assert len(rows) == 3 * 5
-    figures = {(r["method"], r["links_are_shared"]): r for r in rows}
+    figures = {r["method"]: r for r in rows}
+    assert len(figures) == len(rows)
     for method, latency_s, energy_j in (
         ("hf-fm+d2d-2", 8.05, 64.40),
         ("hf-fm+d2d-8", 2.72, 24.74),
         ("edge-only+d2d", 1.05, 11.57),
     ):
-        row = figures[f"{method}@aggregate", False]
+        row = figures[f"{method}@aggregate"]
         assert (round(row["latency_s"], 2), round(row["energy_j"], 2)) == (latency_s, energy_j)
-        whole = figures[f"{method}@store-and-forward", False]
+        whole = figures[f"{method}@store-and-forward"]
         assert (printed_latency(whole["latency_s"]), printed_energy(whole["energy_j"])) == TABLE_1[method]
-        assert figures[f"{method}@store-and-forward", True]["latency_s"] > whole["latency_s"]
-        consensus = figures[f"{method}@consensus", False]
+        assert figures[f"{method}@store-and-forward,links-shared"]["latency_s"] > whole["latency_s"]
+        consensus = figures[f"{method}@consensus"]
         assert consensus["iterations"] > 1
         assert 0 < consensus["spectral_gap"] < 1
     headers, lines = ways_table(rows)
     assert [line[0] for line in lines[:2]] == ["edge-only+d2d", "  store-and-forward"]
     assert len(headers) == 3
+
+
+@pytest.mark.parametrize("method", ["star", "hf-fm-2", "hf-fm+d2d-2"])
+def test_headers_are_priced_where_a_kernel_counts_them(method: str) -> None:
+    """4.6 % of what a rate carries; netem delays the receipt too, and a token bucket is full at first."""
+    plan = resolve(shipped("case-study"), method, "physical")
+    paced, none, tbf, netem = (
+        price(plan.replace(links_backend=backend)) for backend in ("paced", "none", "tbf", "netem")
+    )
+    assert paced == none
+    assert 1.02 < tbf.latency_s / paced.latency_s < 1.0462
+    assert 1.03 < netem.latency_s / paced.latency_s < 1.08
+    still = plan.replace(links=tuple(k.model_copy(update={"delay_s": 0.0}) for k in plan.links))
+    bare, kernel = (price(still.replace(links_backend=backend)) for backend in ("paced", "netem"))
+    assert kernel.latency_s / bare.latency_s == pytest.approx(1.0462, abs=2e-3)
+    assert kernel.energy_j / bare.energy_j == pytest.approx(1.0462, abs=2e-3)
+
+
+def test_loss_takes_its_share_of_the_rate(tmp_path: Path) -> None:
+    topology, rates = {"kind": "tree", "fanout": [1, 2]}, table(device_edge=8e6, edge_cloud=8e6)
+    lossy = {**rates, "links": [{**rule, "loss": 0.2} for rule in rates["links"]]}
+    costs = [
+        price(resolve(scenario(tmp_path, topology=topology, channel=channel, payload_bytes=10**6), "hf-fm-1"))
+        for channel in (rates, lossy)
+    ]
+    assert costs[1].latency_s == pytest.approx(1.25 * costs[0].latency_s)
+    assert costs[1].energy_j == pytest.approx(1.25 * costs[0].energy_j)
+
+
+def test_what_the_receiver_draws_counts_where_it_is_given(tmp_path: Path) -> None:
+    topology, rates = {"kind": "tree", "fanout": [1, 2]}, table(device_edge=8e6, edge_cloud=8e6)
+    both = {**rates, "links": [{**rule, "receive_w": 0.5} for rule in rates["links"]]}
+    costs = [
+        price(resolve(scenario(tmp_path, topology=topology, channel=channel, payload_bytes=10**6), "hf-fm-1"))
+        for channel in (rates, both)
+    ]
+    assert costs[1].energy_j == pytest.approx(1.5 * costs[0].energy_j)
+    assert costs[1].latency_s == costs[0].latency_s
 
 
 def test_a_tree_without_places_is_priced_under_its_table_alone() -> None:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.plan import Cluster, Link, LinkKind, Relay
-from node.routing import Pair, metropolis_weights, tree_towards
-from orchestrator.cost.gossip import contraction, gossip_over, iterations_for
+from node.routing import Pair, contraction, metropolis_weights, tree_towards
+from orchestrator.cost.gossip import gossip_over, iterations_for
 from orchestrator.cost.heads import Pricing, best_tree
-from orchestrator.cost.phases import phases
+from orchestrator.cost.phases import by_round
 from orchestrator.cost.pricing import price
 from orchestrator.plans.resolve import resolve
 from tests.orchestrator.test_cost import ANY_FOLDER, drawn
@@ -80,9 +80,9 @@ def test_heads_take_turns_at_every_synchronisation(tmp_path: Path) -> None:
         assert heads[0::2] == heads[1::2]
         assert sorted(heads[0:8:2]) == cluster.members
         assert heads[:8] == heads[8:]
-    parts = phases(plan)
-    assert [share for _, share in parts] == [0.25] * 4
-    mean = sum(share * price(part).energy_j for part, share in parts)
+    parts = by_round(plan)
+    assert [r for _, r in parts] == list(range(8))
+    mean = sum(price(part).energy_j for part, _ in parts) / 8
     assert price(plan).energy_j == pytest.approx(mean)
 
 

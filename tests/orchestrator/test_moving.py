@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from node.errors import ScenarioError
 from node.plan import Plan, load_plan
-from orchestrator.cost.phases import phases
+from node.roles.survivors import Survivors
+from orchestrator.cost.phases import by_round
 from orchestrator.cost.pricing import price
 from orchestrator.plans.resolve import resolve
 from tests.orchestrator.scenarios import scenario, table
@@ -36,7 +37,15 @@ def test_routes_follow_a_link_that_vanishes_and_comes_back(tmp_path: Path) -> No
     cluster = plan.clusters[0]
     hops = [cluster.at(r).toward_head["device-01"] for r in range(8)]
     assert hops == ["device-00"] * 2 + ["device-02"] * 3 + ["device-00"] * 3
-    assert [share for _, share in phases(plan)] == [2 / 8, 3 / 8, 3 / 8]
+    assert [plan.link_at("device-01", "device-00", r).gone for r in range(8)] == [
+        2 <= r < 5 for r in range(8)
+    ]
+    survivors = Survivors(plan, cluster)  # another link breaks: the one that is gone does not take its place
+    survivors.lose(1, [], [("device-02", "device-03")])
+    assert survivors.at(1).members == cluster.members
+    assert survivors.at(3).members == ["device-00", "device-03"]
+    parts = [part.clusters[0].toward_head["device-01"] for part, _ in by_round(plan)]
+    assert parts == hops
     file = tmp_path / "plan.json"
     file.write_text(plan.model_dump_json())
     assert load_plan(file) == plan
@@ -54,7 +63,7 @@ def test_a_device_without_links_takes_its_uplink_and_pays_for_it(tmp_path: Path)
     gone = [{"round": 1, "link": [a, "device-02"], "gone": True} for a in ("device-01", "device-03")]
     plan = ring_of_four(tmp_path, moves=gone)
     assert plan.clusters[0].at(1).members == ["device-00", "device-01", "device-03"]
-    parts = dict(enumerate(part for part, _ in phases(plan)))
+    parts = {r: part for part, r in by_round(plan)}
     assert price(parts[1]).parts["energy_j"]["uplink"] == 2 * price(parts[0]).parts["energy_j"]["uplink"]
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from node.plan import Cluster, LinkKind, Plan, Relay
+from orchestrator.cost.phases import own_rounds
 from orchestrator.cost.pricing import Rules, price
 from orchestrator.plans.resolve import resolve
-from orchestrator.record.critical_path import is_priced, own_rounds, period
+from orchestrator.record.critical_path import is_priced, period
 from orchestrator.record.events import Transfer, read_events
+from orchestrator.record.metrics import metric_lines
 from orchestrator.record.summary import Summary, summarize
+from orchestrator.report.notes import footnotes
 from tests.orchestrator.scenarios import shipped
 from tests.orchestrator.streams import Event, Stream, link, module, plan
 
@@ -123,12 +126,11 @@ def test_a_deeper_tree() -> None:
     assert found.latency_s.measured_transfers == pytest.approx((4 * 1 + 2 * 10 + 100) / 4)
 
 
-@pytest.mark.parametrize(
-    ("relay", "up", "down", "joules_up"), [(Relay.STORE_AND_FORWARD, 3, 7, 5), (Relay.AGGREGATE, 2, 4, 3)]
-)
-def test_line_of_devices(relay: Relay, up: float, down: float, joules_up: float) -> None:
+@pytest.mark.parametrize(("relay", "joules_up"), [(Relay.STORE_AND_FORWARD, 5), (Relay.AGGREGATE, 3)])
+def test_line_of_devices(relay: Relay, joules_up: float) -> None:
     found = run(line(relay))
-    # Up and down, then up and the head's uplink and backhaul. Cut-through: the longest hop, not their sum.
+    up, down = 3, 7  # a payload of one chunk takes one hop after the other
+    # Up and down, then up and the head's uplink and backhaul.
     assert found.latency_s.measured_transfers == pytest.approx((up + down + up + 5 + 7) / 2)
     assert found.latency_s.measured == pytest.approx((up + down + up + 5 + 7 + 2) / 2)
     assert found.energy_j.measured == pytest.approx((2 * joules_up + 7 + 5 + 7) / 2)
@@ -137,11 +139,28 @@ def test_line_of_devices(relay: Relay, up: float, down: float, joules_up: float)
     )
 
 
-@pytest.mark.parametrize(("relay", "expected"), [(Relay.STORE_AND_FORWARD, 8), (Relay.AGGREGATE, 8)])
+@pytest.mark.parametrize(("relay", "expected"), [(Relay.STORE_AND_FORWARD, 8), (Relay.AGGREGATE, 9)])
 def test_a_chain_starts_with_the_training_of_its_origin(relay: Relay, expected: float) -> None:
+    """Or, where relays do not wait for whole payloads, with the last training of all."""
     slow = {"a": 0.0, "b": 6.0, "h": 1.0}
     found = run(line(relay, every=1), train_s=lambda node, r: slow[node], rounds=1)
-    assert found.latency_s.measured == pytest.approx(expected + 5 + 7)  # b trains for 6 and sends for 2
+    # b trains for 6 and sends for 2; what relays send on as it comes, for 3 in all.
+    assert found.latency_s.measured == pytest.approx(expected + 5 + 7)
+
+
+def test_an_exchange_that_was_done_again_counts_once() -> None:
+    events = Stream(line()).play(2)
+    first = next(e for e in events if e["kind"] == "aggregated" and e["tier"] == "cluster")
+    anew = {**first, "node": "b", "attempt": 1, "contributors": ["b", "h"], "weight": 20.0}
+    regrouped = {"t": 0, "node": "edge", "kind": "regrouped", "round": 1, "attempt": 1, "again": True, "head": "b",
+                 "lost": ["a"]}  # fmt: skip
+    found = summarize(line(), [*events, anew, regrouped])
+    (cluster,) = [c for c in found.circulation if c.tier == "cluster" and c.round == 0]
+    assert (cluster.nodes, cluster.weight, cluster.contributors, cluster.absent) == (1, 20.0, 2, ("a",))
+    weights = {
+        m["node"]: m["weight"] for m in metric_lines(line(), read_events([*events, anew])) if m["round"] == 0
+    }
+    assert weights == {"a": 0.0, "b": 10.0, "h": 10.0}
 
 
 def test_the_aggregate_that_comes_back_over_d2d_when_the_parent_averaged_is_not_in_the_model() -> None:
@@ -300,3 +319,28 @@ def test_summary_survives_json() -> None:
     found = run(line())
     assert Summary.model_validate_json(found.model_dump_json()) == found
     assert {t.kind for t in found.links} >= {LinkKind.D2D.value, "uplink"}
+
+
+def test_who_was_refused_and_who_is_out():
+    stream = Stream(star()).play(1)
+    why = "values are not all finite"
+    told = [
+        {
+            "kind": "refused",
+            "peer": "a",
+            "call": "Push",
+            "error": "PayloadRefused",
+            "message": why,
+            "count": n,
+        }
+        for n in (1, 2)
+    ]
+    told.append({"kind": "excluded", "peer": "a", "reason": why})
+    summary = summarize(star(), [*stream, *({"t": 9.0, "node": "cloud", **event} for event in told)])
+    assert [(r.node, r.peer, r.error, r.count) for r in summary.refused] == [
+        ("cloud", "a", "PayloadRefused", 2)
+    ]
+    assert [(e.peer, e.reason) for e in summary.excluded] == [("a", why)]
+    assert summary.events.unreadable == 0
+    notes = [note.text for note in footnotes([summary])]
+    assert "2 payloads were refused, of a; excluded: a" in notes

@@ -71,7 +71,8 @@ def test_rows_stand_under_their_heads(quickstart: list[Summary]) -> None:
 
 
 def test_the_headline_says_what_was_in_force(quickstart: list[Summary]) -> None:
-    assert headline(quickstart) == "quickstart · channel physical · links paced · energy from model"
+    words = "quickstart · channel physical · links paced · energy from model · no TLS: loopback only"
+    assert headline(quickstart) == words
 
 
 def test_notes_say_which_figure_is_which(study: list[Summary]) -> None:
@@ -80,6 +81,14 @@ def test_notes_say_which_figure_is_which(study: list[Summary]) -> None:
     assert "6 MB" in found["padding"]
     assert "1/200" in found["edge-only"]
     assert "CPU time" in found["measured"]
+
+
+def test_answers_that_were_priced_and_not_sent_are_explained(quickstart: list[Summary]) -> None:
+    assert "answers" not in dict(footnotes(quickstart))
+    plan = resolve(shipped("quickstart"), "hf-fm-2")
+    events = [e for e in Stream(plan).play(4) if e.get("purpose") != "aggregate"]
+    found = summarize(plan, events, price(plan))
+    assert "sent none" in dict(footnotes([found]))["answers"]
 
 
 def test_links_that_were_not_shaped_are_named() -> None:

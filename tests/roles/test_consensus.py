@@ -93,7 +93,7 @@ def test_routes_and_rates_follow_a_graph_that_moves(monkeypatch):
         Turn(first_round=1, head="d0", edges=(("d1", "d2"), ("d2", "d3"), ("d3", "d0"))),
         Turn(first_round=2, head="d0", edges=(("d1", "d0"), ("d3", "d0"))),
     )
-    slow = Link(src="d3", dst="d0", kind=LinkKind.D2D, rate_bps=1e6, power_w=0.6)
+    slow = Link(src="d3", dst="d0", kind=LinkKind.D2D, rate_bps=1e6, power_w=0.6, receive_w=0.4)
     modules = (module("adapter", 3000, cluster=1, edge=1, cloud=1),)
     plan = cluster_plan(
         edges,
@@ -111,5 +111,6 @@ def test_routes_and_rates_follow_a_graph_that_moves(monkeypatch):
     assert (1, "d1", "d0") not in sent
     assert sent[1, "d3", "d0"]["modelled_s"] == pytest.approx(8 * sent[1, "d3", "d0"]["bytes"] / 1e6)
     assert sent[1, "d3", "d0"]["seconds"] > 0.9 * sent[1, "d3", "d0"]["modelled_s"]
+    assert sent[1, "d3", "d0"]["energy_j"] == pytest.approx(1.0 * sent[1, "d3", "d0"]["airtime_s"])
     assert (2, "d2", "e0") in sent
     assert any("takes the uplink" in e["message"] for e in running.kind("warning") if e["node"] == "d2")

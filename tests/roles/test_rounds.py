@@ -147,10 +147,11 @@ def test_same_seed_same_modules_to_the_last_bit(monkeypatch):
 
 
 def test_transfers_take_the_time_of_their_links(monkeypatch):
-    """Measured over paced links beside the model, padding counted."""
+    """Measured over paced links beside the model, padding counted; answers too."""
     links = tuple(
-        Link(src=f"d{i}", dst="cloud", kind=LinkKind.UPLINK, rate_bps=4e6, delay_s=0.05, power_w=0.8)
+        Link(src=src, dst=dst, kind=kind, rate_bps=4e6, delay_s=0.05, power_w=0.8)
         for i in range(5)
+        for src, dst, kind in ((f"d{i}", "cloud", LinkKind.UPLINK), ("cloud", f"d{i}", LinkKind.DOWNLINK))
     )
     plan = make_plan(STAR, {"cloud": "cloud"}, modules(cloud=1), links, payload_bytes=200_000)
 
@@ -160,9 +161,9 @@ def test_transfers_take_the_time_of_their_links(monkeypatch):
             await running.until("ready")
             return running.kind("transfer")
 
-    up = [e for e in asyncio.run(run()) if e["purpose"] == "update"]
-    assert len(up) == 5
-    for event in up:
+    transfers = asyncio.run(run())
+    assert sorted(e["purpose"] for e in transfers) == ["aggregate"] * 5 + ["update"] * 5
+    for event in transfers:
         assert event["bytes"] == 200_000
         assert event["modelled_s"] == pytest.approx(0.05 + 8 * 200_000 / 4e6)
         # Never faster than the link; how much slower is for `hffm links check` to say, on an idle machine.

@@ -116,3 +116,18 @@ def _pid_of(node, events):
         return None
     lines = [json.loads(line) for line in events.read_text().splitlines() if line.endswith("}")]
     return next((e["pid"] for e in lines if e["kind"] == "joined" and e["node"] == node), None)
+
+
+def test_a_comparison_without_training_has_latency_and_energy_and_says_so(tmp_path):
+    options = ("--without-training", "--rounds", "1", "--out", "out")
+    done = hffm(tmp_path, "compare", scenario(tmp_path), *options)
+    assert done.returncode == 0, done.stderr
+    assert "TRAINING LEFT OUT" in done.stdout
+    assert "accuracy" not in done.stdout
+    for method in ("star", "edge-only", "hf-fm-2", "hf-fm+d2d-2"):
+        found = summary(tmp_path / "out" / method)
+        assert found["training_left_out"]
+        # 90 of the 120 samples train 6 devices, which rest for 10 ms for each of their 15.
+        assert found["latency_s"]["measured_parts"]["train"] == pytest.approx(0.15)
+        assert found["latency_s"]["measured_transfers"] > 0
+        assert found["energy_j"]["measured"] > 0

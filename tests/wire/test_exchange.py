@@ -16,13 +16,17 @@ from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest
 from safetensors.numpy import save
 
 from node.errors import PayloadCorrupt, PayloadRefused, ProtocolError, UnreachableError
+from node.log import NodeLog
 from node.payload import Payload, Values
 from node.plan import Module
+from node.wire.budget import Budget
 from node.wire.channels import Channels
+from node.wire.codec import add_exchange
 from node.wire.exchange import ExchangeService
 from node.wire.identity import identity
 from node.wire.intake import Key, Landing, Partial, key_of
 from node.wire.pacing import Pacers
+from node.wire.refusals import Refusals
 from node.wire.server import serve
 from node.wire.transfer import Outgoing, Transfers, Want
 from tests.federation import free_ports, module
@@ -39,6 +43,7 @@ class Shelf:
         self.got: dict[Key, Values] = {}
         self.counted = 0
         self.refuse: str | None = None
+        self.excluded: list[str] = []
 
     def admit(self, manifest: Manifest, peer: str) -> Module:
         if self.refuse:
@@ -47,6 +52,9 @@ class Shelf:
 
     def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
         return Partial(manifest, module)
+
+    def exclude(self, peer: str, reason: str) -> None:
+        self.excluded.append(peer)
 
     def taken(self, key: Key) -> bool:
         return key in self.got
@@ -78,11 +86,14 @@ def outgoing(**fields: object) -> Outgoing:
 
 
 @asynccontextmanager
-async def exchange(stall_s: float = 5.0) -> AsyncIterator[tuple[Shelf, Transfers, str]]:
+async def exchange(
+    stall_s: float = 5.0, inflight_bytes: int = 1 << 30
+) -> AsyncIterator[tuple[Shelf, Transfers, str]]:
     shelf = Shelf()
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    service = ExchangeService("test", shelf, Pacers({}), stall_s)
-    add = {"Exchange": lambda server: rpc.add_ExchangeServicer_to_server(service, server)}
+    refusals = Refusals(NodeLog("e0"), {"d0", "d1"}, 5)
+    service = ExchangeService("test", shelf, Pacers({}), stall_s, Budget(inflight_bytes), refusals)
+    add = {"Exchange": lambda server: add_exchange(service, server)}
     server = await serve(address, add)
     channels = Channels()
     try:

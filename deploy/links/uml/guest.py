@@ -19,6 +19,7 @@ from pathlib import Path
 from deploy.links.uml.kernel import Kernel
 from deploy.links.uml.lines import Lines
 from deploy.links.uml.memory import memory_folder
+from deploy.links.uml.registers import preloaded
 from node.errors import Interrupted, LaunchError
 
 _BOOT_S = 60.0  # until the guest's process 1 must have said something; seconds on any host
@@ -99,6 +100,7 @@ def _boot_line(kernel: Kernel, memory_mb: int, scratch: Path, script: Path) -> l
         f"umid={scratch.name}",
         f"uml_dir={scratch}",
         "con=null",
+        "ssl=null",
     ]
     if kernel.virtual_time:
         # Without randomised addresses nothing that sorts by address differs from run to run.
@@ -135,6 +137,7 @@ class _Guest:
                 env={
                     "PATH": os.environ.get("PATH", os.defpath),
                     "TMPDIR": str(memory_folder(memory_mb)),
+                    **preloaded(),
                     **seed,
                 },
             )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hffm/v1/membership.proto\x12\x07hffm.v1\"\x8f\x02\n\x0c\x43hildMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.hffm.v1.HelloH\x00\x12\x1f\n\x05ready\x18\x02 \x01(\x0b\x32\x0e.hffm.v1.ReadyH\x00\x12\'\n\theartbeat\x18\x03 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12\x1d\n\x04\x64one\x18\x04 \x01(\x0b\x32\r.hffm.v1.DoneH\x00\x12%\n\x06\x65vents\x18\x05 \x01(\x0b\x32\x13.hffm.v1.EventBatchH\x00\x12!\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x0f.hffm.v1.FailedH\x00\x12#\n\x07trouble\x18\x07 \x01(\x0b\x32\x10.hffm.v1.TroubleH\x00\x42\x06\n\x04\x62ody\"\xa0\x02\n\rParentMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.hffm.v1.WelcomeH\x00\x12\x1b\n\x03run\x18\x02 \x01(\x0b\x32\x0c.hffm.v1.RunH\x00\x12#\n\x07install\x18\x03 \x01(\x0b\x32\x10.hffm.v1.InstallH\x00\x12\'\n\theartbeat\x18\x04 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12#\n\x07\x63ollect\x18\x05 \x01(\x0b\x32\x10.hffm.v1.CollectH\x00\x12\x1d\n\x04stop\x18\x06 \x01(\x0b\x32\r.hffm.v1.StopH\x00\x12#\n\x07regroup\x18\x08 \x01(\x0b\x32\x10.hffm.v1.RegroupH\x00\x12\x0e\n\x06number\x18\x07 \x01(\x04\x42\x06\n\x04\x62ody\"Y\n\x05Hello\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x13\n\x0bplan_sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07version\x18\x05 \x01(\t\"\x1a\n\x07Welcome\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\"e\n\x05Ready\x12,\n\x07samples\x18\x01 \x03(\x0b\x32\x1b.hffm.v1.Ready.SamplesEntry\x1a.\n\x0cSamplesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"D\n\tHeartbeat\x12\x13\n\x0bsent_unix_s\x18\x01 \x01(\x01\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.hffm.v1.NodeStatus\"\xdb\x01\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\r\n\x05round\x18\x04 \x01(\x05\x12\r\n\x05phase\x18\x05 \x01(\t\x12\x1d\n\x15last_heartbeat_unix_s\x18\x06 \x01(\x01\x12\x33\n\x08versions\x18\x07 \x03(\x0b\x32!.hffm.v1.NodeStatus.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x03Run\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\x16\n\x04\x44one\x12\x0e\n\x06number\x18\x01 \x01(\x04\"<\n\x07Install\x12\r\n\x05round\x18\x01 \x01(\r\x12\"\n\x08versions\x18\x02 \x03(\x0b\x32\x10.hffm.v1.Version\"=\n\x07Version\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\"\x18\n\x07\x43ollect\x12\r\n\x05round\x18\x01 \x01(\r\"\x1c\n\nEventBatch\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\"(\n\x06\x46\x61iled\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"H\n\x07Trouble\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"F\n\x07Regroup\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x0c\n\x04head\x18\x02 \x01(\t\x12\r\n\x05\x65\x64ges\x18\x03 \x03(\t\x12\r\n\x05\x61gain\x18\x04 \x01(\x08\"\x16\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t2J\n\nMembership\x12<\n\x07Session\x12\x15.hffm.v1.ChildMessage\x1a\x16.hffm.v1.ParentMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hffm/v1/membership.proto\x12\x07hffm.v1\"\x8f\x02\n\x0c\x43hildMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.hffm.v1.HelloH\x00\x12\x1f\n\x05ready\x18\x02 \x01(\x0b\x32\x0e.hffm.v1.ReadyH\x00\x12\'\n\theartbeat\x18\x03 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12\x1d\n\x04\x64one\x18\x04 \x01(\x0b\x32\r.hffm.v1.DoneH\x00\x12%\n\x06\x65vents\x18\x05 \x01(\x0b\x32\x13.hffm.v1.EventBatchH\x00\x12!\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x0f.hffm.v1.FailedH\x00\x12#\n\x07trouble\x18\x07 \x01(\x0b\x32\x10.hffm.v1.TroubleH\x00\x42\x06\n\x04\x62ody\"\xcc\x02\n\rParentMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.hffm.v1.WelcomeH\x00\x12\x1b\n\x03run\x18\x02 \x01(\x0b\x32\x0c.hffm.v1.RunH\x00\x12#\n\x07install\x18\x03 \x01(\x0b\x32\x10.hffm.v1.InstallH\x00\x12\'\n\theartbeat\x18\x04 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12#\n\x07\x63ollect\x18\x05 \x01(\x0b\x32\x10.hffm.v1.CollectH\x00\x12\x1d\n\x04stop\x18\x06 \x01(\x0b\x32\r.hffm.v1.StopH\x00\x12#\n\x07regroup\x18\x08 \x01(\x0b\x32\x10.hffm.v1.RegroupH\x00\x12*\n\x0b\x65vents_kept\x18\t \x01(\x0b\x32\x13.hffm.v1.EventsKeptH\x00\x12\x0e\n\x06number\x18\x07 \x01(\x04\x42\x06\n\x04\x62ody\"\x8a\x01\n\x05Hello\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x13\n\x0bplan_sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0c\n\x04life\x18\x06 \x01(\t\x12\x10\n\x08\x66inished\x18\x07 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"(\n\x07Welcome\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0c\n\x04life\x18\x02 \x01(\t\"e\n\x05Ready\x12,\n\x07samples\x18\x01 \x03(\x0b\x32\x1b.hffm.v1.Ready.SamplesEntry\x1a.\n\x0cSamplesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"D\n\tHeartbeat\x12\x13\n\x0bsent_unix_s\x18\x01 \x01(\x01\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.hffm.v1.NodeStatus\"\xf0\x01\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\r\n\x05round\x18\x04 \x01(\x05\x12\r\n\x05phase\x18\x05 \x01(\t\x12\x1d\n\x15last_heartbeat_unix_s\x18\x06 \x01(\x01\x12\x33\n\x08versions\x18\x07 \x03(\x0b\x32!.hffm.v1.NodeStatus.VersionsEntry\x12\x13\n\x0bmoved_bytes\x18\x08 \x01(\x04\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x03Run\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\x16\n\x04\x44one\x12\x0e\n\x06number\x18\x01 \x01(\x04\"<\n\x07Install\x12\r\n\x05round\x18\x01 \x01(\r\x12\"\n\x08versions\x18\x02 \x03(\x0b\x32\x10.hffm.v1.Version\"=\n\x07Version\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\"\x18\n\x07\x43ollect\x12\r\n\x05round\x18\x01 \x01(\r\"+\n\nEventBatch\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\"\x1c\n\nEventsKept\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\"(\n\x06\x46\x61iled\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"H\n\x07Trouble\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\\\n\x07Regroup\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x0c\n\x04lost\x18\x02 \x03(\t\x12\x0e\n\x06\x62roken\x18\x03 \x03(\t\x12\r\n\x05\x61gain\x18\x04 \x01(\x08\x12\x13\n\x0b\x66irst_round\x18\x05 \x01(\r\"\x16\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t2J\n\nMembership\x12<\n\x07Session\x12\x15.hffm.v1.ChildMessage\x1a\x16.hffm.v1.ParentMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,41 +38,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHILDMESSAGE']._serialized_start=38
   _globals['_CHILDMESSAGE']._serialized_end=309
   _globals['_PARENTMESSAGE']._serialized_start=312
-  _globals['_PARENTMESSAGE']._serialized_end=600
-  _globals['_HELLO']._serialized_start=602
-  _globals['_HELLO']._serialized_end=691
-  _globals['_WELCOME']._serialized_start=693
-  _globals['_WELCOME']._serialized_end=719
-  _globals['_READY']._serialized_start=721
-  _globals['_READY']._serialized_end=822
-  _globals['_READY_SAMPLESENTRY']._serialized_start=776
-  _globals['_READY_SAMPLESENTRY']._serialized_end=822
-  _globals['_HEARTBEAT']._serialized_start=824
-  _globals['_HEARTBEAT']._serialized_end=892
-  _globals['_NODESTATUS']._serialized_start=895
-  _globals['_NODESTATUS']._serialized_end=1114
-  _globals['_NODESTATUS_VERSIONSENTRY']._serialized_start=1067
-  _globals['_NODESTATUS_VERSIONSENTRY']._serialized_end=1114
-  _globals['_RUN']._serialized_start=1116
-  _globals['_RUN']._serialized_end=1157
-  _globals['_DONE']._serialized_start=1159
-  _globals['_DONE']._serialized_end=1181
-  _globals['_INSTALL']._serialized_start=1183
-  _globals['_INSTALL']._serialized_end=1243
-  _globals['_VERSION']._serialized_start=1245
-  _globals['_VERSION']._serialized_end=1306
-  _globals['_COLLECT']._serialized_start=1308
-  _globals['_COLLECT']._serialized_end=1332
-  _globals['_EVENTBATCH']._serialized_start=1334
-  _globals['_EVENTBATCH']._serialized_end=1362
-  _globals['_FAILED']._serialized_start=1364
-  _globals['_FAILED']._serialized_end=1404
-  _globals['_TROUBLE']._serialized_start=1406
-  _globals['_TROUBLE']._serialized_end=1478
-  _globals['_REGROUP']._serialized_start=1480
-  _globals['_REGROUP']._serialized_end=1550
-  _globals['_STOP']._serialized_start=1552
-  _globals['_STOP']._serialized_end=1574
-  _globals['_MEMBERSHIP']._serialized_start=1576
-  _globals['_MEMBERSHIP']._serialized_end=1650
+  _globals['_PARENTMESSAGE']._serialized_end=644
+  _globals['_HELLO']._serialized_start=647
+  _globals['_HELLO']._serialized_end=785
+  _globals['_WELCOME']._serialized_start=787
+  _globals['_WELCOME']._serialized_end=827
+  _globals['_READY']._serialized_start=829
+  _globals['_READY']._serialized_end=930
+  _globals['_READY_SAMPLESENTRY']._serialized_start=884
+  _globals['_READY_SAMPLESENTRY']._serialized_end=930
+  _globals['_HEARTBEAT']._serialized_start=932
+  _globals['_HEARTBEAT']._serialized_end=1000
+  _globals['_NODESTATUS']._serialized_start=1003
+  _globals['_NODESTATUS']._serialized_end=1243
+  _globals['_NODESTATUS_VERSIONSENTRY']._serialized_start=1196
+  _globals['_NODESTATUS_VERSIONSENTRY']._serialized_end=1243
+  _globals['_RUN']._serialized_start=1245
+  _globals['_RUN']._serialized_end=1286
+  _globals['_DONE']._serialized_start=1288
+  _globals['_DONE']._serialized_end=1310
+  _globals['_INSTALL']._serialized_start=1312
+  _globals['_INSTALL']._serialized_end=1372
+  _globals['_VERSION']._serialized_start=1374
+  _globals['_VERSION']._serialized_end=1435
+  _globals['_COLLECT']._serialized_start=1437
+  _globals['_COLLECT']._serialized_end=1461
+  _globals['_EVENTBATCH']._serialized_start=1463
+  _globals['_EVENTBATCH']._serialized_end=1506
+  _globals['_EVENTSKEPT']._serialized_start=1508
+  _globals['_EVENTSKEPT']._serialized_end=1536
+  _globals['_FAILED']._serialized_start=1538
+  _globals['_FAILED']._serialized_end=1578
+  _globals['_TROUBLE']._serialized_start=1580
+  _globals['_TROUBLE']._serialized_end=1652
+  _globals['_REGROUP']._serialized_start=1654
+  _globals['_REGROUP']._serialized_end=1746
+  _globals['_STOP']._serialized_start=1748
+  _globals['_STOP']._serialized_end=1770
+  _globals['_MEMBERSHIP']._serialized_start=1772
+  _globals['_MEMBERSHIP']._serialized_end=1846
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ class ChildMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., events: _Optional[_Union[EventBatch, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., trouble: _Optional[_Union[Trouble, _Mapping]] = ...) -> None: ...
 
 class ParentMessage(_message.Message):
-    __slots__ = ("welcome", "run", "install", "heartbeat", "collect", "stop", "regroup", "number")
+    __slots__ = ("welcome", "run", "install", "heartbeat", "collect", "stop", "regroup", "events_kept", "number")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     INSTALL_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class ParentMessage(_message.Message):
     COLLECT_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     REGROUP_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_KEPT_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     run: Run
@@ -41,28 +42,37 @@ class ParentMessage(_message.Message):
     collect: Collect
     stop: Stop
     regroup: Regroup
+    events_kept: EventsKept
     number: int
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., install: _Optional[_Union[Install, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., collect: _Optional[_Union[Collect, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., regroup: _Optional[_Union[Regroup, _Mapping]] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., install: _Optional[_Union[Install, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., collect: _Optional[_Union[Collect, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., regroup: _Optional[_Union[Regroup, _Mapping]] = ..., events_kept: _Optional[_Union[EventsKept, _Mapping]] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("run_id", "node", "role", "plan_sha256", "version")
+    __slots__ = ("run_id", "node", "role", "plan_sha256", "version", "life", "finished", "attempt")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     PLAN_SHA256_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     node: str
     role: str
     plan_sha256: bytes
     version: str
-    def __init__(self, run_id: _Optional[str] = ..., node: _Optional[str] = ..., role: _Optional[str] = ..., plan_sha256: _Optional[bytes] = ..., version: _Optional[str] = ...) -> None: ...
+    life: str
+    finished: int
+    attempt: int
+    def __init__(self, run_id: _Optional[str] = ..., node: _Optional[str] = ..., role: _Optional[str] = ..., plan_sha256: _Optional[bytes] = ..., version: _Optional[str] = ..., life: _Optional[str] = ..., finished: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("lease_s",)
+    __slots__ = ("lease_s", "life")
     LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
     lease_s: float
-    def __init__(self, lease_s: _Optional[float] = ...) -> None: ...
+    life: str
+    def __init__(self, lease_s: _Optional[float] = ..., life: _Optional[str] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("samples",)
@@ -86,7 +96,7 @@ class Heartbeat(_message.Message):
     def __init__(self, sent_unix_s: _Optional[float] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "role", "parent", "round", "phase", "last_heartbeat_unix_s", "versions")
+    __slots__ = ("node", "role", "parent", "round", "phase", "last_heartbeat_unix_s", "versions", "moved_bytes")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +111,7 @@ class NodeStatus(_message.Message):
     PHASE_FIELD_NUMBER: _ClassVar[int]
     LAST_HEARTBEAT_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    MOVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     node: str
     role: str
     parent: str
@@ -108,7 +119,8 @@ class NodeStatus(_message.Message):
     phase: str
     last_heartbeat_unix_s: float
     versions: _containers.ScalarMap[str, str]
-    def __init__(self, node: _Optional[str] = ..., role: _Optional[str] = ..., parent: _Optional[str] = ..., round: _Optional[int] = ..., phase: _Optional[str] = ..., last_heartbeat_unix_s: _Optional[float] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    moved_bytes: int
+    def __init__(self, node: _Optional[str] = ..., role: _Optional[str] = ..., parent: _Optional[str] = ..., round: _Optional[int] = ..., phase: _Optional[str] = ..., last_heartbeat_unix_s: _Optional[float] = ..., versions: _Optional[_Mapping[str, str]] = ..., moved_bytes: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("first_round", "count")
@@ -149,10 +161,18 @@ class Collect(_message.Message):
     def __init__(self, round: _Optional[int] = ...) -> None: ...
 
 class EventBatch(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "first")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, events: _Optional[_Iterable[str]] = ...) -> None: ...
+    first: int
+    def __init__(self, events: _Optional[_Iterable[str]] = ..., first: _Optional[int] = ...) -> None: ...
+
+class EventsKept(_message.Message):
+    __slots__ = ("before",)
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    before: int
+    def __init__(self, before: _Optional[int] = ...) -> None: ...
 
 class Failed(_message.Message):
     __slots__ = ("error", "message")
@@ -175,16 +195,18 @@ class Trouble(_message.Message):
     def __init__(self, round: _Optional[int] = ..., attempt: _Optional[int] = ..., peer: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Regroup(_message.Message):
-    __slots__ = ("attempt", "head", "edges", "again")
+    __slots__ = ("attempt", "lost", "broken", "again", "first_round")
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
-    HEAD_FIELD_NUMBER: _ClassVar[int]
-    EDGES_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_FIELD_NUMBER: _ClassVar[int]
     AGAIN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROUND_FIELD_NUMBER: _ClassVar[int]
     attempt: int
-    head: str
-    edges: _containers.RepeatedScalarFieldContainer[str]
+    lost: _containers.RepeatedScalarFieldContainer[str]
+    broken: _containers.RepeatedScalarFieldContainer[str]
     again: bool
-    def __init__(self, attempt: _Optional[int] = ..., head: _Optional[str] = ..., edges: _Optional[_Iterable[str]] = ..., again: bool = ...) -> None: ...
+    first_round: int
+    def __init__(self, attempt: _Optional[int] = ..., lost: _Optional[_Iterable[str]] = ..., broken: _Optional[_Iterable[str]] = ..., again: bool = ..., first_round: _Optional[int] = ...) -> None: ...
 
 class Stop(_message.Message):
     __slots__ = ("reason",)

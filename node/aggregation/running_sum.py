@@ -1,8 +1,5 @@
-"""Updates and how they combine.
-
-An update is (mean, weight, contributors). Combining adds weights x means, adds weights and unites
-contributors, so a relay, a head, an edge server and a cloud share this code, and averaging in a tree agrees
-with averaging flat.
+"""The weighted mean: adds weights x means, adds weights and unites contributors, so that a relay, a head, an edge
+server and a cloud share this code, and averaging in a tree agrees with averaging flat.
 
 The running sum is exact: each product weight x value is rounded once to a grid of 2^-32 and added as a 64-bit
 integer. Integer addition is associative, so the mean is the same whatever the order of arrival, without a
@@ -13,12 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
+from node.aggregation.update import Update, check_update
 from node.errors import PayloadRefused
-from node.payload import Values
 
 _GRID = 2.0**32  # steps per unit
 # Adding 1.5 x 2^52 to a float64 leaves the nearest integer in its low mantissa bits (Knuth, TAOCP 4.2.2), so
@@ -26,26 +22,19 @@ _GRID = 2.0**32  # steps per unit
 _MAGIC = 1.5 * 2.0**52
 _MAGIC_BITS = int(np.float64(_MAGIC).view(np.int64))
 _MAGIC_LIMIT = 2.0**51 / _GRID  # weight x value beyond which the trick does not hold
-_SUM_LIMIT = 2.0**62 / _GRID
+SUM_LIMIT = 2.0**62 / _GRID
 _BLOCK = 32_768  # values at a time: the temporaries stay in the cache
-
-
-@dataclass(frozen=True)
-class Update:
-    """The mean of one module over the training of its contributors."""
-
-    values: Values  # [P]
-    weight: float  # training samples behind the mean
-    contributors: tuple[str, ...]  # devices, ascending
 
 
 class RunningSum:
     """Weighted sum of the updates of one module."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, senders: int = 1) -> None:
+        """`senders`: how many may add to it; each has an equal share of its range, so that none can fill it."""
         self._sum_P = np.zeros(size, dtype=np.int64)
         self._magic_adds = 0
         self._bound = 0.0
+        self._share = SUM_LIMIT / senders
         self._weights: list[float] = []
         self._contributors: set[str] = set()
 
@@ -53,19 +42,20 @@ class RunningSum:
     def empty(self) -> bool:
         return not self._weights
 
+    @property
+    def lacking(self) -> str:
+        return "nothing could be added" if self.empty else ""
+
+    def has_any(self, contributors: Iterable[str]) -> bool:
+        """Whether one of these is in the sum already."""
+        return not self._contributors.isdisjoint(contributors)
+
     def add(self, update: Update) -> None:
         """Adds one update, or raises PayloadRefused and leaves the sum as it was."""
-        if not (math.isfinite(update.weight) and update.weight > 0):
-            raise PayloadRefused(f"weight {update.weight} is not a positive number")
-        twice = self._contributors.intersection(update.contributors)
-        if twice:
-            raise PayloadRefused(f"'{min(twice)}' is already in this sum: it would count twice")
-        peak = update.weight * _largest(update.values)
-        if not math.isfinite(peak):
-            raise PayloadRefused("values are not all finite: the sender's training diverged")
-        if self._bound + peak >= _SUM_LIMIT:
+        peak = update.weight * check_update(update, self._contributors)
+        if peak >= self._share or self._bound + peak >= SUM_LIMIT:
             raise PayloadRefused(
-                f"weight x value reaches {peak:.3g}, over the sum's range of {_SUM_LIMIT:.3g}: "
+                f"weight x value reaches {peak:.3g}, over the sum's range of {self._share:.3g}: "
                 "clip the module or count samples in thousands"
             )
         self._accumulate(update, exact_bits=peak < _MAGIC_LIMIT)
@@ -106,8 +96,3 @@ def combine(updates: Iterable[Update]) -> Update:
     if total is None:
         raise ValueError("nothing to combine")
     return total.mean()
-
-
-def _largest(values: Values) -> float:
-    """Largest magnitude; NaN when any value is."""
-    return float(max(values.max(), -values.min())) if len(values) else 0.0

@@ -100,7 +100,8 @@ import signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda *_: sys.exit(9))
 print("up", flush=True)
-time.sleep(1000)
+while True:  # Python sleeps through a signal that comes just before it falls asleep
+    time.sleep(0.1)
 """
     code = f"""
 import sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,7 +40,10 @@ def ran(plan: Plan, rounds: int, monkeypatch: pytest.MonkeyPatch, learner: type 
             return running
 
     monkeypatch.setattr("node.roles.device.Learner", learner)
-    return asyncio.run(main())
+    # As on machines of their own: a late device holds up no other one of this process.
+    with ThreadPoolExecutor(len(plan.nodes)) as learners:
+        monkeypatch.setattr("node.roles.device._LEARNERS", learners)
+        return asyncio.run(main())
 
 
 def contributors(running: Federation, tier: str) -> dict[int, list[str]]:

@@ -10,6 +10,7 @@ import signal
 import traceback
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from hffm.v1 import control_pb2 as pb
@@ -19,7 +20,9 @@ import node.roles.device
 from node.log import NodeLog
 from node.plan import Plan
 from node.roles.life import live
+from node.security import Files
 from node.wire.channels import Channels
+from node.wire.tls import Tls
 from tests.federation import ArithmeticLearner, Federation, _watch
 
 _FORK = multiprocessing.get_context("fork")
@@ -30,10 +33,15 @@ _SERVER.set_forkserver_preload(["tests.processes"])
 Script = Callable[[Federation, dict[str, int]], Awaitable[Any]]
 
 
-def in_processes(plan: Plan, script: Script, learner: type = ArithmeticLearner) -> Any:
-    """Starts all nodes, runs `script`, a function of a module, and ends whatever it left running."""
+def in_processes(
+    plan: Plan, script: Script, learner: type = ArithmeticLearner, certs: Path | None = None
+) -> Any:
+    """Starts all nodes, runs `script`, a function of a module, and ends whatever it left running.
+
+    `certs`: a folder of certificates for mutual TLS.
+    """
     here, there = _SERVER.Pipe()
-    conductor = _SERVER.Process(target=_conductor, args=(plan, script, learner, there))
+    conductor = _SERVER.Process(target=_conductor, args=(plan, script, learner, certs, there))
     conductor.start()
     there.close()
     try:
@@ -45,14 +53,14 @@ def in_processes(plan: Plan, script: Script, learner: type = ArithmeticLearner) 
     return result
 
 
-def _conductor(plan: Plan, script: Script, learner: type, answer: Connection) -> None:
+def _conductor(plan: Plan, script: Script, learner: type, certs: Path | None, answer: Connection) -> None:
     node.roles.device.Learner = learner  # type: ignore[misc,assignment]
-    nodes = {n.id: _FORK.Process(target=_live, args=(plan, n.id)) for n in plan.nodes}
+    nodes = {n.id: _FORK.Process(target=_live, args=(plan, n.id, certs)) for n in plan.nodes}
     for one in nodes.values():
         one.start()
     try:
         pids = {name: one.pid or 0 for name, one in nodes.items()}
-        answer.send((True, asyncio.run(_conducted(plan, script, pids))))
+        answer.send((True, asyncio.run(_conducted(plan, script, certs, pids))))
     except BaseException:  # noqa: BLE001 - told to the test, which fails
         answer.send((False, traceback.format_exc()))
     finally:
@@ -62,16 +70,17 @@ def _conductor(plan: Plan, script: Script, learner: type, answer: Connection) ->
             one.join()
 
 
-def _live(plan: Plan, node_id: str) -> None:
+def _live(plan: Plan, node_id: str, certs: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        asyncio.run(live(plan, node_id, NodeLog(node_id)))
+        tls = None if certs is None else Tls.of_node(Files.of(certs, node_id), plan, node_id)
+        asyncio.run(live(plan, node_id, NodeLog(node_id), tls=tls))
     finally:
         os._exit(0)  # nothing of the conductor's is to be tidied up here
 
 
-async def _conducted(plan: Plan, script: Script, pids: dict[str, int]) -> Any:
-    channels = Channels()
+async def _conducted(plan: Plan, script: Script, certs: Path | None, pids: dict[str, int]) -> Any:
+    channels = Channels(None if certs is None else Tls.of_operator(certs, plan))
     running = Federation(plan, {}, rpc.ControlStub(channels.to(plan.root.address or "")))
     watcher = asyncio.create_task(_watch(running))
     try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,7 @@ from node.plan import Cluster, Plan, Relay
 from orchestrator.cost.relaying import away_s, hop, towards_s
 from orchestrator.plans.reading import load_scenario
 from orchestrator.plans.resolve import resolve
+from tests.benchmarks.contest import table
 from tests.federation import ArithmeticLearner, Federation, make_plan, module
 from tests.processes import in_processes
 
@@ -127,6 +128,42 @@ def show(name: str, found: dict[Relay, dict[str, Times]]) -> None:
         model, clock = whole.modelled / added.modelled, whole.typical / added.typical
         cells += f"{'':12}{model:11.3f}{clock:11.3f}{'':11}{clock / model:11.3f}"
     print(f"{name:8} {'first over last':18}{cells}", flush=True)
+
+
+def section(clusters: Sequence[str], rounds: int, repeats: int, say: Callable[[str], None]) -> str:
+    """As a part of docs/benchmarks.md: seconds to the head, modelled and measured."""
+    rows = []
+    for name in clusters:
+        found = compare(name, rounds, repeats)
+        whole = found[Relay.STORE_AND_FORWARD]["update"]
+        for relay, ways in found.items():
+            up = ways["update"]
+            say(f"{name} {relay.value}: modelled {up.modelled:.3f} s, measured {up.typical:.3f} s")
+            rows.append(
+                [
+                    name,
+                    relay.value,
+                    f"{up.modelled:.2f}",
+                    f"{up.typical:.2f}",
+                    f"{up.typical / up.modelled:.3f}",
+                    f"{whole.modelled / up.modelled:.2f}",
+                    f"{whole.typical / up.typical:.2f}",
+                ]
+            )
+    head = [
+        "cluster",
+        "relay",
+        "modelled s",
+        "measured s",
+        "over model",
+        "faster, modelled",
+        "faster, measured",
+    ]
+    return "\n\n".join(["## Device to device", _ABOUT, table(head, rows)])
+
+
+_ABOUT = """Clusters of the published case study, 6 MB from every member to the head over links paced to the
+published rates. Medians; the last two columns are store-and-forward's seconds over the row's."""
 
 
 def main() -> None:

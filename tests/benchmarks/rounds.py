@@ -17,7 +17,8 @@ from tests.benchmarks.contest import Contender, Outcome, contest, table
 PEERS = Path(__file__).parent / "peers"
 # As the launchers of this project give them to nodes.
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "16777216"}
-OURS, FLOWER, TUNED, FLAT = "hffm", "Flower", "Flower, same allocator settings", "Flower, one flat array"
+OURS, TLS = "hffm", "hffm, mutual TLS"
+FLOWER, TUNED, FLAT = "Flower", "Flower, same allocator settings", "Flower, one flat array"
 SOCKETS = "bare sockets"
 
 
@@ -31,13 +32,16 @@ def section(peers: str | None, turns: int, say: Callable[[str], None]) -> str:
 
 
 _ABOUT = """Each client sends a module of 98 float32 tensors, 6 MB, the server averages and sends the mean back.
-hffm: real nodes with identities, digests, exact sums and events, no TLS, no journal.
+hffm: real nodes with identities, digests, exact sums and events, without TLS unless said, no journal.
 Flower: `start_server` and `start_client`. Seconds and CPU seconds are per round;
 memory is the server's peak above its idle."""
 
 
 def _contenders(clients: int, peers: str | None) -> dict[str, Contender]:
-    found: dict[str, Contender] = {OURS: lambda: figures(star.measure(clients, 6))}
+    found: dict[str, Contender] = {
+        OURS: lambda: figures(star.measure(clients, 6)),
+        TLS: lambda: figures(star.measure(clients, 6, tls=True)),
+    }
     if peers is not None:
         flower = [peers, str(PEERS / "flower.py"), "--clients", str(clients), "--rounds", "4"]
         found[FLOWER] = lambda: run(flower)
@@ -58,7 +62,12 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> dic
         timeout=900,
         check=True,
     )
-    return figures(json.loads(done.stdout.strip().splitlines()[-1]))
+    return figures_of(done.stdout)
+
+
+def figures_of(output: str) -> dict[str, float]:
+    """From the last line of what a contender has said."""
+    return figures(json.loads(output.strip().splitlines()[-1]))
 
 
 def figures(said: Mapping[str, Any]) -> dict[str, float]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from node.plan import Limits, Module, Tensor
+from node.plan import Limits, Module, Plan, Tensor
+from orchestrator.run.certificates import certificates_for_a_run
 from tests.benchmarks.relays import QuickLearner
 from tests.federation import Federation, make_plan
 from tests.processes import in_processes
@@ -74,17 +76,25 @@ def memory_mb(pid: int, field: str) -> float:
     raise LookupError(field)
 
 
-def measure(clients: int, count: int) -> dict[str, Any]:
+def star_plan(clients: int, count: int, module: Module) -> Plan:
     devices = [f"device-{i}" for i in range(clients)]
-    plan = make_plan(
+    return make_plan(
         {"cloud": None, **dict.fromkeys(devices, "cloud")},
         {"cloud": "cloud"},
-        (star_module(),),
+        (module,),
         rounds=count + 1,
         limits=LIMITS,
         links_backend="none",
     )
-    return dict(in_processes(plan, rounds, QuickLearner))
+
+
+def measure(clients: int, count: int, *, tls: bool = False) -> dict[str, Any]:
+    plan = star_plan(clients, count, star_module())
+    if not tls:
+        return dict(in_processes(plan, rounds, QuickLearner))
+    with tempfile.TemporaryDirectory() as folder:
+        certificates_for_a_run(plan, Path(folder))
+        return dict(in_processes(plan, rounds, QuickLearner, Path(folder)))
 
 
 def main() -> None:
@@ -94,8 +104,8 @@ def main() -> None:
     options = parser.parse_args()
     for clients in options.clients:
         found = measure(clients, options.rounds)
-        found["median_s"] = median(found["wall_s"])
-        print(clients, json.dumps(found))
+        found |= {"clients": clients, "median_s": median(found["wall_s"])}
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

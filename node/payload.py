@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from node.errors import PayloadCorrupt, PayloadRefused
@@ -78,6 +79,13 @@ class Payload:
         digest = hashlib.sha256(header(self.module))
         digest.update(self._data)
         return digest.digest()
+
+    @cached_property
+    def blake3(self) -> bytes:
+        """What receivers check; SHA-256 is the name of a version."""
+        digest = blake3(header(self.module))
+        digest.update(self._data)
+        return bytes(digest.digest())
 
     def chunks(self, chunk_bytes: int, offset: int = 0, padding_bytes: int = 0) -> Iterator[memoryview]:
         """Views of the file from `offset` on, then of zeros, none longer than `chunk_bytes`."""

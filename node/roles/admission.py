@@ -10,9 +10,9 @@ from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPD
 from node.errors import BusyError, PayloadLate, PayloadRefused, PlanError
 from node.payload import largest_size_bytes
 from node.plan import CLUSTER_TIER, Cluster, Module, Plan, Relay
+from node.wire.digest import DIGEST_BYTES, announces_digest
 from node.wire.stream import WINDOW_BYTES
 
-_SHA256_BYTES = 32
 _ROUNDING = 1 + 1e-6  # a consensus comes to the sum of the weights from both sides
 _LARGEST_WEIGHT = 2.0**53  # a float64 counts samples exactly up to here
 
@@ -47,12 +47,8 @@ def check_manifest(
         known = ", ".join(m.name for m in plan.modules)
         raise PayloadRefused(f"module '{manifest.module}' is not in the plan; it has {known}")
     _check_size(plan, module, manifest)
-    if (
-        manifest.size_bytes
-        and len(manifest.sha256) != _SHA256_BYTES
-        and not (trailed and not manifest.sha256)
-    ):
-        raise PayloadRefused(f"module '{module.name}': the manifest carries no SHA-256 digest")
+    if manifest.size_bytes:
+        _check_digest(manifest, trailed)
     _check_weight(plan, module, manifest)
     names = list(manifest.contributors)
     if len(set(names)) != len(names):
@@ -63,6 +59,16 @@ def check_manifest(
     if idle := [name for name in names if not plan.holds(name, module.name)]:
         raise PayloadRefused(f"module '{module.name}': '{idle[0]}' does not hold it in the plan")
     return module
+
+
+def _check_digest(manifest: Manifest, trailed: bool) -> None:
+    if not announces_digest(manifest):
+        if not trailed:
+            raise PayloadRefused(
+                f"module '{manifest.module}': the manifest carries no digest: give its BLAKE3"
+            )
+    elif {len(manifest.blake3), len(manifest.sha256)} - {0, DIGEST_BYTES}:
+        raise PayloadRefused(f"module '{manifest.module}': a digest has {DIGEST_BYTES} bytes")
 
 
 def check_peer(plan: Plan, cluster: Cluster, attempt: int, me: str, manifest: Manifest, peer: str) -> Module:

@@ -107,7 +107,9 @@ class Aggregator(Member):
         command = pb.Install(round=round_index)
         for name, held in self.held.items():
             payload = held.payload
-            command.versions.add(module=name, sha256=payload.sha256, size_bytes=payload.size_bytes)
+            command.versions.add(
+                module=name, sha256=payload.sha256, blake3=payload.blake3, size_bytes=payload.size_bytes
+            )
         started = time.monotonic()
         what = f"installing after round {round_index}"
         try:

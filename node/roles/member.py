@@ -103,7 +103,7 @@ class Member:
     # -- what it tells about itself -----------------------------------------------------------------------
 
     def status(self) -> pb.NodeStatus:
-        versions = {name: held.payload.sha256.hex()[:12] for name, held in self.held.items()}
+        versions = {name: sha256.hex()[:12] for name, sha256 in self.given.items()}
         return pb.NodeStatus(
             node=self.node.id,
             role=self.node.role,
@@ -131,7 +131,10 @@ class Member:
         if purpose != PURPOSE_SNAPSHOT and held.weight == 0:
             return Outgoing(manifest, None)
         manifest.size_bytes = held.payload.size_bytes
-        manifest.sha256 = held.payload.sha256
+        if purpose == PURPOSE_SNAPSHOT:
+            manifest.sha256 = held.payload.sha256
+        else:
+            manifest.blake3 = held.payload.blake3
         return Outgoing(manifest, held.payload)
 
     async def push(
@@ -260,7 +263,7 @@ class Member:
             v for v in versions if v.module not in self.modules or self.plan.holds(self.node.id, v.module)
         ]
         new = [v for v in mine if self.given[self._known(v.module).module.name] != v.sha256]
-        wanted = [v for v in new if self.held[v.module].payload.sha256 != v.sha256]
+        wanted = [v for v in new if self.held[v.module].payload.blake3 != v.blake3]
         if wanted and not await self._pull(round_index, wanted):
             return
         for version in new:
@@ -307,6 +310,7 @@ class Member:
                 f"module '{module}': '{self.node.id}' does not hold version {sha256.hex()[:12]}"
             )
         manifest = self.announce(held, PURPOSE_SNAPSHOT, max(held.round, 0)).manifest
+        manifest.blake3 = held.payload.blake3
         if self.plan.payload_bytes is not None and self.plan.link(self.node.id, peer) is not None:
             manifest.padding_bytes = max(0, self.plan.padded_bytes([module]) - manifest.size_bytes)
         return manifest, held.payload

@@ -76,7 +76,7 @@ class Upward:
             return kept, [*left_out, f"every device keeps its own training: {total.lacking}"]
         mean = total.mean()
         held = Held(own.module, mean.values, self._at.round, mean.weight, mean.contributors)
-        held.payload.sha256  # noqa: B018 - made here, and kept
+        held.payload.blake3  # noqa: B018 - made here, and kept
         return held, left_out
 
     # -- each payload whole -------------------------------------------------------------------------------

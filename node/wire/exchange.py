@@ -12,6 +12,7 @@ from hffm.v1.payload_pb2 import Manifest
 from node.errors import ProtocolError, TransferStalled
 from node.wire.budget import Budget
 from node.wire.codec import Chunk
+from node.wire.digest import announces_digest
 from node.wire.identity import peer_of
 from node.wire.intake import Intake, Landing, Receiver, Reception
 from node.wire.pacing import Pacers
@@ -175,7 +176,7 @@ async def _say(context: Context, reply: pb.PushReply | pb.PullReply | Chunk, tim
 
 def _trailed(manifest: Manifest) -> bool:
     """Whether the digest comes last."""
-    return manifest.size_bytes > 0 and not manifest.sha256
+    return manifest.size_bytes > 0 and not announces_digest(manifest)
 
 
 def _accept(manifest: Manifest, offset: int) -> pb.PushReply:

@@ -8,7 +8,6 @@ it sends on what has come before the rest is there.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -23,6 +22,7 @@ from node.plan import Module
 from node.waiting import Change
 from node.wire.budget import Budget
 from node.wire.codec import Chunk
+from node.wire.digest import Digest
 
 _NO_BYTES = np.empty(0, dtype=np.uint8)
 
@@ -114,7 +114,7 @@ class Partial:
         self.received = 0  # bytes of the file and its padding
         self.grown = Change()
         self._buffer = _NO_BYTES  # until the first bytes come
-        self._hash = hashlib.sha256()
+        self._digest = Digest(manifest)
 
     @property
     def total(self) -> int:
@@ -140,7 +140,7 @@ class Partial:
         room = max(0, len(self._buffer) - self.received)
         file_part = memoryview(chunk)[:room]
         self._buffer[self.received : self.received + len(file_part)] = np.frombuffer(file_part, np.uint8)
-        self._hash.update(file_part)
+        self._digest.update(file_part)
         self.received += len(chunk)
         self.grown.happened()
 
@@ -157,7 +157,7 @@ class Partial:
         """The values; raises PayloadCorrupt for a wrong digest or form, PayloadRefused for what is not finite."""
         if self.manifest.size_bytes == 0:
             return np.empty(0, dtype=np.float32)
-        if self._hash.digest() != (self.manifest.sha256 or trailer):
+        if not self._digest.agrees(trailer):
             raise PayloadCorrupt(f"{self._what}: the digest does not match; send it again")
         values = decode(self.module, self._buffer.data)
         if not math.isfinite(largest(values)):

@@ -15,6 +15,7 @@ from node.errors import ProtocolError
 from node.payload import Payload
 from node.waiting import Change
 from node.wire.codec import Chunk, ExchangeStub
+from node.wire.digest import announces_digest
 from node.wire.pacing import CUT_BYTES, Pacer, chunk_bytes
 
 WINDOW_CHUNKS = 16  # sent and not yet known to have arrived: what a relay keeps, with as much that came in
@@ -163,7 +164,7 @@ class StreamJob:
                 self.airtime_s = aired_s + transit.airtime_s
                 self.queued_s = queued_s + transit.queued_s
                 self.moved_bytes += len(chunk)
-            if manifest.size_bytes and not manifest.sha256:
+            if manifest.size_bytes and not announces_digest(manifest):
                 await call.write(pb.PushRequest(trailer=pb.Trailer(sha256=stage.trailer())))
             while self._received <= index:
                 await self._change.wait(_WAIT_S)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from hffm.v1.payload_pb2 import Manifest
 
@@ -11,6 +9,7 @@ from node.errors import HffmError, PayloadCorrupt
 from node.payload import Values
 from node.waiting import Change
 from node.wire.codec import Chunk
+from node.wire.digest import Digest
 
 _NO_VALUES = np.empty(0, dtype=np.float32)
 
@@ -27,7 +26,7 @@ class Window:
         self.received = 0  # bytes of the file and its padding
         self.most_kept_bytes = 0
         self._limit_bytes = limit_bytes
-        self._hash = hashlib.sha256() if checked else None
+        self._digest = Digest(manifest) if checked else None
         self._kept = bytearray()
         self._kept_from = 0
         self._whole = False
@@ -57,8 +56,8 @@ class Window:
             raise PayloadCorrupt(
                 f"module '{self.manifest.module}': more bytes than the {self.total} announced"
             )
-        if self._hash is not None:
-            self._hash.update(memoryview(chunk)[: max(0, int(self.manifest.size_bytes) - self.received)])
+        if self._digest is not None:
+            self._digest.update(memoryview(chunk)[: max(0, int(self.manifest.size_bytes) - self.received)])
         self._kept += chunk
         self.received += len(chunk)
         self.most_kept_bytes = max(self.most_kept_bytes, len(self._kept))
@@ -72,8 +71,7 @@ class Window:
 
     def finish(self, trailer: bytes) -> Values:
         """No values: they have gone on. Raises PayloadCorrupt, here and for who reads, for a wrong digest."""
-        announced = self.manifest.sha256 or trailer
-        if self._hash is not None and self.manifest.size_bytes and self._hash.digest() != announced:
+        if self._digest is not None and self.manifest.size_bytes and not self._digest.agrees(trailer):
             m = self.manifest
             error = PayloadCorrupt(f"module '{m.module}' of round {m.round} from '{m.sender}': wrong digest")
             self.fail(error)

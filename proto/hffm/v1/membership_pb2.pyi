@@ -145,14 +145,16 @@ class Install(_message.Message):
     def __init__(self, round: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ...) -> None: ...
 
 class Version(_message.Message):
-    __slots__ = ("module", "sha256", "size_bytes")
+    __slots__ = ("module", "sha256", "size_bytes", "blake3")
     MODULE_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BLAKE3_FIELD_NUMBER: _ClassVar[int]
     module: str
     sha256: bytes
     size_bytes: int
-    def __init__(self, module: _Optional[str] = ..., sha256: _Optional[bytes] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    blake3: bytes
+    def __init__(self, module: _Optional[str] = ..., sha256: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., blake3: _Optional[bytes] = ...) -> None: ...
 
 class Collect(_message.Message):
     __slots__ = ("round",)

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hffm/v1/payload.proto\x12\x07hffm.v1\"\xec\x01\n\x08Manifest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0e\n\x06module\x18\x03 \x01(\t\x12\x0e\n\x06sender\x18\x04 \x01(\t\x12!\n\x07purpose\x18\x05 \x01(\x0e\x32\x10.hffm.v1.Purpose\x12\x12\n\nsize_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06sha256\x18\x07 \x01(\x0c\x12\x0e\n\x06weight\x18\x08 \x01(\x01\x12\x14\n\x0c\x63ontributors\x18\t \x03(\t\x12\x15\n\rpadding_bytes\x18\n \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\r\x12\x0c\n\x04step\x18\x0c \x01(\r*c\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_UPDATE\x10\x01\x12\x15\n\x11PURPOSE_AGGREGATE\x10\x02\x12\x14\n\x10PURPOSE_SNAPSHOT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hffm/v1/payload.proto\x12\x07hffm.v1\"\xfc\x01\n\x08Manifest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0e\n\x06module\x18\x03 \x01(\t\x12\x0e\n\x06sender\x18\x04 \x01(\t\x12!\n\x07purpose\x18\x05 \x01(\x0e\x32\x10.hffm.v1.Purpose\x12\x12\n\nsize_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06sha256\x18\x07 \x01(\x0c\x12\x0e\n\x06weight\x18\x08 \x01(\x01\x12\x14\n\x0c\x63ontributors\x18\t \x03(\t\x12\x15\n\rpadding_bytes\x18\n \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\r\x12\x0c\n\x04step\x18\x0c \x01(\r\x12\x0e\n\x06\x62lake3\x18\r \x01(\x0c*c\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_UPDATE\x10\x01\x12\x15\n\x11PURPOSE_AGGREGATE\x10\x02\x12\x14\n\x10PURPOSE_SNAPSHOT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hffm.v1.payload_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PURPOSE']._serialized_start=273
-  _globals['_PURPOSE']._serialized_end=372
+  _globals['_PURPOSE']._serialized_start=289
+  _globals['_PURPOSE']._serialized_end=388
   _globals['_MANIFEST']._serialized_start=35
-  _globals['_MANIFEST']._serialized_end=271
+  _globals['_MANIFEST']._serialized_end=287
 # @@protoc_insertion_point(module_scope)

@@ -19,7 +19,7 @@ PURPOSE_AGGREGATE: Purpose
 PURPOSE_SNAPSHOT: Purpose
 
 class Manifest(_message.Message):
-    __slots__ = ("run_id", "round", "module", "sender", "purpose", "size_bytes", "sha256", "weight", "contributors", "padding_bytes", "attempt", "step")
+    __slots__ = ("run_id", "round", "module", "sender", "purpose", "size_bytes", "sha256", "weight", "contributors", "padding_bytes", "attempt", "step", "blake3")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     MODULE_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Manifest(_message.Message):
     PADDING_BYTES_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    BLAKE3_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     round: int
     module: str
@@ -44,4 +45,5 @@ class Manifest(_message.Message):
     padding_bytes: int
     attempt: int
     step: int
-    def __init__(self, run_id: _Optional[str] = ..., round: _Optional[int] = ..., module: _Optional[str] = ..., sender: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., weight: _Optional[float] = ..., contributors: _Optional[_Iterable[str]] = ..., padding_bytes: _Optional[int] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
+    blake3: bytes
+    def __init__(self, run_id: _Optional[str] = ..., round: _Optional[int] = ..., module: _Optional[str] = ..., sender: _Optional[str] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., weight: _Optional[float] = ..., contributors: _Optional[_Iterable[str]] = ..., padding_bytes: _Optional[int] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., blake3: _Optional[bytes] = ...) -> None: ...

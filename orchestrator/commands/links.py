@@ -29,7 +29,7 @@ Round = Annotated[
     int, typer.Option("--round", min=0, help="Whose rates, where they change from round to round.")
 ]
 
-_TRIES = 3  # for a transfer to be as fast as modelled
+_TRIES = 5  # for a transfer to be as fast as modelled
 
 
 def register(app: typer.Typer) -> None:

@@ -23,7 +23,10 @@ and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, round
                 energy_source
     metric      round, task, when (local: before aggregation; aggregated: after), correct, total, accuracy,
                 loss (local only), train_samples, baseline (guessing from the question alone), modules [..]
-    aggregated  round, module, tier, contributors [..], weight, rule (mean, or a robust one), sha256; at tier
+    aggregated  round, module, tier, contributors [..], weight, rule (mean, or a robust one), sha256; at an
+                aggregator also rounds (since its version before), senders, drift (root mean square distance of
+                what they sent to the mean), step (of the mean, from where they began), norm (of the mean); of a
+                robust rule null; at tier
                 `cluster` also attempt: of several in one cluster, the highest counts, and has taken the place of
                 those before it
     consensus   round, module, step, iterations, disagreement (root mean square, the largest of a device and one of

@@ -7,7 +7,19 @@ import sys
 import typer
 
 from node.errors import HffmError
-from orchestrator.commands import certs, compare, cost, export, links, plan, pretrain, report, run, standing
+from orchestrator.commands import (
+    certs,
+    compare,
+    cost,
+    export,
+    links,
+    modules,
+    plan,
+    pretrain,
+    report,
+    run,
+    standing,
+)
 
 app = typer.Typer(
     name="hffm",
@@ -19,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (plan, cost, certs, run, compare, links, standing, report, export, pretrain):
+for _command in (plan, cost, certs, run, compare, links, standing, report, modules, export, pretrain):
     _command.register(app)
 
 

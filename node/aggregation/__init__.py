@@ -5,8 +5,9 @@ is the weighted mean unless the plan names a robust rule for the module and the 
 """
 
 from node.aggregation.collection import Collection, collection_for
+from node.aggregation.drift import Apart, Drift
 from node.aggregation.robust import Gathered
 from node.aggregation.running_sum import RunningSum, combine
 from node.aggregation.update import Update
 
-__all__ = ["Collection", "Gathered", "RunningSum", "Update", "collection_for", "combine"]
+__all__ = ["Apart", "Collection", "Drift", "Gathered", "RunningSum", "Update", "collection_for", "combine"]

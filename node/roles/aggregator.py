@@ -13,7 +13,7 @@ from typing import NoReturn
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest
 
-from node.aggregation import Collection, Update, collection_for
+from node.aggregation import Collection, Drift, Update, collection_for
 from node.errors import BusyError, PayloadLate, PayloadRefused, RunError, UnreachableError
 from node.log import NodeLog
 from node.payload import Payload, Values
@@ -42,6 +42,7 @@ class Aggregator(Member):
         self.family = family
         self._open_round: int | None = None  # the round whose updates are taken now
         self._sums: dict[str, Collection] = {}
+        self._drifts: dict[str, Drift] = {}  # of modules whose result is the weighted mean
         self._taken: set[Key] = set()
         self._collecting = False
         self._collecting_round = 0
@@ -140,7 +141,7 @@ class Aggregator(Member):
         last = first + count - 1
         self.round, self.phase = last, "waiting"
         started, clock = time.time(), time.monotonic()
-        self._sums, self._open_round = {}, last
+        self._sums, self._drifts, self._open_round = {}, {}, last
         self._taken = {key for key in self._taken if key.round >= self.finished}
         await self.follow_links(last)  # all that it sends is of this round
         try:
@@ -151,7 +152,7 @@ class Aggregator(Member):
         with self.meter.phase("aggregate", last):
             for name in sorted(self._sums):
                 self._close(self.modules[name], self._sums[name], last)
-        self._sums = {}
+        self._sums, self._drifts = {}, {}
         self.log.emit(
             "round",
             t=started,
@@ -193,7 +194,7 @@ class Aggregator(Member):
                 )
                 if skips:
                     self._skipped += 1
-                    self._sums = {}
+                    self._sums, self._drifts = {}, {}
                     return {child: str(error) for child in self.family.missing()}
 
     def _patience_s(self, rounds: int) -> float:
@@ -228,8 +229,11 @@ class Aggregator(Member):
             self.log.emit("warning", message=message)
             return
         update = total.mean()
+        before = self.held[module.name]
         held = Held(module, update.values, round_index, update.weight, update.contributors)
         self.held[module.name] = held
+        drift = self._drifts.get(module.name)
+        apart = drift.around(update.values) if drift is not None else None
         self.log.emit(
             "aggregated",
             round=round_index,
@@ -239,6 +243,11 @@ class Aggregator(Member):
             weight=update.weight,
             rule=module.rule_at(self.node.tier),
             sha256=held.payload.sha256.hex(),
+            rounds=round_index - before.round,
+            senders=apart.senders if apart else None,
+            drift=apart.distance if apart else None,
+            step=apart.step if apart else None,
+            norm=apart.norm if apart else None,
         )
 
     async def _report_up(self, round_index: int) -> None:
@@ -332,7 +341,7 @@ class Aggregator(Member):
         if manifest.round != self._open_round:
             self._refuse_out_of_turn(manifest, peer)
         if manifest.module not in self._sums:
-            self._sums[manifest.module] = self._collection(self.modules[manifest.module])
+            self._begin(self.modules[manifest.module])
         total = self._sums[manifest.module]
         if self._is_repeated(manifest, total):
             what = (
@@ -340,7 +349,10 @@ class Aggregator(Member):
             )
             self.log.emit("warning", message=f"{what}, and counts once")
         else:
-            total.add(Update(values, manifest.weight, tuple(manifest.contributors)))
+            update = Update(values, manifest.weight, tuple(manifest.contributors))
+            total.add(update)
+            if (drift := self._drifts.get(manifest.module)) is not None:
+                drift.add(update)
         self._taken.add(key_of(manifest))
         self._arrived.happened()
 
@@ -349,6 +361,8 @@ class Aggregator(Member):
         regrouped = self._regrouping is not None and self._regrouping.attempt > 0
         return regrouped and total.has_any(manifest.contributors)
 
-    def _collection(self, module: Module) -> Collection:
-        before = self.held[module.name].values
-        return collection_for(module, self.node.tier, before, len(self.family.children))
+    def _begin(self, module: Module) -> None:
+        before, tier = self.held[module.name].values, self.node.tier
+        self._sums[module.name] = collection_for(module, tier, before, len(self.family.children))
+        if module.rule_at(tier) == "mean":
+            self._drifts[module.name] = Drift(before)

@@ -27,9 +27,9 @@ def write_reports(folder: Path) -> None:
 def show_results(summaries: Sequence[Summary], folder: Path | None, as_json: bool) -> None:
     """The comparison on standard output; where the run folder is, on standard error."""
     if as_json:
-        from orchestrator.report.table import rows
+        from orchestrator.report.table import rows, spreads
 
-        typer.echo(json.dumps({"rows": rows(summaries)}, indent=1))
+        typer.echo(json.dumps({"rows": rows(summaries), "methods": spreads(summaries)}, indent=1))
     else:
         from orchestrator.report.show import show_comparison
 

@@ -99,6 +99,12 @@ class Aggregated(Said):
     attempt: int = 0  # in a cluster: of several, the highest counts
     contributors: Names = ()
     weight: Amount = 0.0
+    sha256: str = ""
+    rounds: Annotated[int, Field(ge=0)] | None = None  # since the version before
+    senders: Annotated[int, Field(ge=1)] | None = None
+    drift: Amount | None = None  # root mean square distance of what they sent to the mean
+    step: Amount | None = None  # of the mean, from where they began
+    norm: Amount | None = None  # of the mean
 
 
 class Consented(Said):

@@ -45,9 +45,13 @@ class Group:
 
 
 def group(summaries: Sequence[Summary]) -> list[Group]:
-    """In the order of the first member of each."""
-    found: dict[tuple[str, str, str, str], list[Summary]] = {}
+    """In the order of the first member of each; a run that repeats another, seed and all, stands for itself."""
+    found: dict[tuple[str, str, str, str, int], list[Summary]] = {}
     for s in summaries:
-        found.setdefault((s.method, s.scenario, s.channel, s.links_backend), []).append(s)
+        alike = (s.method, s.scenario, s.channel, s.links_backend)
+        again = sum(
+            s.seed == other.seed for key, members in found.items() if key[:4] == alike for other in members
+        )
+        found.setdefault((*alike, again), []).append(s)
     firsts = labels([members[0] for members in found.values()])
     return [Group(label, tuple(members)) for label, members in zip(firsts, found.values(), strict=True)]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from orchestrator.record.critical_path import ANSWER
 from orchestrator.record.summary import Summary
 from orchestrator.record.traffic import Energy
+from orchestrator.report.groups import group
 from orchestrator.report.labels import labels, printable
 from orchestrator.report.window import mean_scores, window
 
@@ -45,12 +46,20 @@ def _all(names: Iterable[str]) -> str:
 def footnotes(summaries: Sequence[Summary]) -> list[Note]:
     """Only those that these rows need."""
     return [
+        *_about_seeds(summaries),
         *_about_latency(summaries),
         *_about_energy(summaries),
         *_about_accuracy(summaries),
         *_about_links(summaries),
         *_about_refusals(summaries),
     ]
+
+
+def _about_seeds(summaries: Sequence[Summary]) -> list[Note]:
+    seeds = sorted({s.seed for g in group(summaries) if len(g.members) > 1 for s in g.members})
+    if not seeds:
+        return []
+    return [Note("±", f"mean and standard deviation over seeds {', '.join(map(str, seeds))}")]
 
 
 def _about_latency(summaries: Sequence[Summary]) -> list[Note]:

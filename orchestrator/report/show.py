@@ -10,7 +10,7 @@ from typing import TextIO
 
 from orchestrator.record.summary import Summary
 from orchestrator.report.notes import footnotes, headline
-from orchestrator.report.table import rows, table_lines
+from orchestrator.report.table import table_lines, table_rows
 
 _STYLES = {
     "title": "bold",
@@ -27,7 +27,7 @@ _WIDEST, _NARROWEST, _ELSEWHERE = 120, 60, 120
 def comparison(summaries: Sequence[Summary], width: int) -> list[tuple[str, str]]:
     """All lines with what they are: the names of `table.table_lines`, `title` and `note`."""
     lines = [("title", line) for line in textwrap.wrap(headline(summaries), width)]
-    lines += [("gap", ""), *table_lines(rows(summaries), width), ("gap", "")]
+    lines += [("gap", ""), *table_lines(table_rows(summaries), width), ("gap", "")]
     notes = footnotes(summaries)
     indent = 2 + max((len(n.term) for n in notes), default=0)
     for note in notes:

@@ -1,12 +1,15 @@
-"""The comparison table: one row per run, every figure saying whether it is modelled, measured or published."""
+"""The comparison table: one line per method, every figure saying whether it is modelled, measured or published.
+Where a method ran with several seeds, a figure is their mean and standard deviation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from orchestrator.record.summary import Published, Summary
+from orchestrator.report import groups
 from orchestrator.report.labels import labels
 from orchestrator.report.window import mean_scores, window
 
@@ -69,8 +72,52 @@ GROUPS = (
 )
 
 
+@dataclass(frozen=True)
+class Line:
+    """Runs of one method that differ in the seed."""
+
+    label: str
+    method: str
+    rows: tuple[Row, ...]
+
+    def values(self, column: Column) -> list[float]:
+        """Of the runs that know it."""
+        return [v for row in self.rows if (v := column.value(row)) is not None]
+
+
+def table_rows(summaries: Sequence[Summary]) -> list[Line]:
+    over = window(summaries)
+    return [
+        Line(g.title, g.method, tuple(_row(s, g.label, over) for s in g.members))
+        for g in groups.group(summaries)
+    ]
+
+
+def spreads(summaries: Sequence[Summary]) -> list[Row]:
+    """For `--json`, the lines of the table: per figure, what it was over the seeds."""
+    return [
+        {
+            "method": line.method,
+            "label": line.label,
+            "seeds": [row["seed"] for row in line.rows],
+            **{
+                ".".join(c.keys): _spread(found)
+                for g in GROUPS
+                for c in g.columns
+                if (found := [v / c.scale for v in line.values(c)])
+            },
+        }
+        for line in table_rows(summaries)
+    ]
+
+
+def _spread(found: Sequence[float]) -> dict[str, float]:
+    deviation = {"standard_deviation": stdev(found)} if len(found) > 1 else {}
+    return {"mean": fmean(found), **deviation, "least": min(found), "most": max(found)}
+
+
 def rows(summaries: Sequence[Summary]) -> list[Row]:
-    """For `--json`. Seconds and joules per round of the devices; accuracies are shares from 0 to 1."""
+    """For `--json`, one per run. Seconds and joules per round of the devices; accuracies are shares from 0 to 1."""
     over = window(summaries)
     return [_row(s, label, over) for s, label in zip(summaries, labels(summaries), strict=True)]
 
@@ -118,20 +165,26 @@ def _accuracy(s: Summary, over: int) -> Row:
     }
 
 
-def visible(found: Sequence[Row]) -> list[Group]:
-    """The groups without columns that are empty in all rows."""
+def visible(found: Sequence[Line]) -> list[Group]:
+    """The groups without columns that are empty in all lines."""
     kept = [
-        Group(g.head, tuple(c for c in g.columns if any(c.value(r) is not None for r in found)))
-        for g in GROUPS
+        Group(g.head, tuple(c for c in g.columns if any(line.values(c) for line in found))) for g in GROUPS
     ]
     return [g for g in kept if g.columns]
 
 
-def cells(column: Column, found: Sequence[Row]) -> list[str]:
+def cells(column: Column, found: Sequence[Line]) -> list[str]:
     """The figures of a column, with one number of digits after the point for all."""
-    values = [column.value(row) for row in found]
-    digits = _digits([v for v in values if v], column.least_digits)
-    return ["–" if v is None else f"{v:.{digits}f}" for v in values]
+    known = [line.values(column) for line in found]
+    digits = _digits([v for values in known for v in values if v], column.least_digits)
+    return [_cell(values, digits) for values in known]
+
+
+def _cell(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 and digits else ""  # rounds have none
+    return f"{fmean(values):.{digits}f}{spread}"
 
 
 def _digits(values: Sequence[float], least: int) -> int:
@@ -144,12 +197,12 @@ def _digits(values: Sequence[float], least: int) -> int:
     return digits
 
 
-def table_lines(found: Sequence[Row], width: int) -> list[tuple[str, str]]:
+def table_lines(found: Sequence[Line], width: int) -> list[tuple[str, str]]:
     """Lines of text with what they are: `group`, `head`, `rule`, `row` or `gap`.
 
     Groups that do not fit into the width follow below, under the names again: nothing is left out.
     """
-    names = ["method", *(row["label"] for row in found)]
+    names = ["method", *(line.label for line in found)]
     name_width = max(map(len, names))
     lines: list[tuple[str, str]] = []
     block: list[tuple[Group, list[list[str]]]] = []

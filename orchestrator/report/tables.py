@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from orchestrator.record.runs import Run
@@ -11,7 +12,7 @@ from orchestrator.record.traffic import LinkTraffic
 from orchestrator.report.labels import printable
 from orchestrator.report.notes import energy_sources, footnotes
 from orchestrator.report.palette import strokes
-from orchestrator.report.table import Column, Row, cells, rows, visible
+from orchestrator.report.table import Column, Line, cells, table_rows, visible
 
 _MOST_LINKS = 20
 _HIGHER_IS_BETTER = "accuracy"
@@ -49,7 +50,7 @@ def facts(summaries: Sequence[Summary]) -> list[tuple[str, str]]:
 
 def comparison_table(summaries: Sequence[Summary]) -> dict[str, Any]:
     """`table` and `notes`: the comparison of the command line, with its best figures marked."""
-    found = rows(summaries)
+    found = table_rows(summaries)
     groups = visible(found)
     stroke = strokes([s.method for s in summaries])
     columns = [
@@ -61,24 +62,24 @@ def comparison_table(summaries: Sequence[Summary]) -> dict[str, Any]:
         "groups": [{"head": g.head, "heads": [c.head for c in g.columns]} for g in groups],
         "rows": [
             {
-                "label": row["label"],
-                "colour": stroke[row["method"]].colour,
+                "label": line.label,
+                "colour": stroke[line.method].colour,
                 "cells": [
                     {"text": texts[i], "best": i in best, "starts": starts}
                     for _, texts, best, starts in columns
                 ],
             }
-            for i, row in enumerate(found)
+            for i, line in enumerate(found)
         ],
     }
     return {"table": table, "notes": footnotes(summaries)}
 
 
-def _best(column: Column, found: Sequence[Row]) -> set[int]:
-    """The rows with the best figure, where rows differ and one is better than another."""
+def _best(column: Column, found: Sequence[Line]) -> set[int]:
+    """The lines with the best mean, where lines differ and one is better than another."""
     if len(found) < 2 or column.keys[0] not in ("latency_s", "energy_j", _HIGHER_IS_BETTER):
         return set()
-    values = {i: v for i, row in enumerate(found) if (v := column.value(row)) is not None}
+    values = {i: fmean(v) for i, line in enumerate(found) if (v := line.values(column))}
     if len(set(values.values())) < 2 or column.keys in _NOT_RANKED:
         return set()
     best = max(values.values()) if column.keys[0] == _HIGHER_IS_BETTER else min(values.values())

@@ -46,22 +46,32 @@ class Settings:
 
 
 def run_methods(
-    scenario: Scenario, methods: Sequence[str], settings: Settings, out: Path | None, single: bool
+    scenario: Scenario,
+    methods: Sequence[str],
+    settings: Settings,
+    out: Path | None,
+    single: bool,
+    seeds: Sequence[int] = (),
 ) -> tuple[Path, list[Summary]]:
-    """Runs one method after the other; the folder and the summaries.
+    """Runs one method after the other, with each of the seeds; the folder and the summaries.
 
     A single run's folder is the given one; several get a folder each inside it. Raises what made a run fail;
-    no node is left behind, and the folder of that run says how it ended.
+    no node is left behind, and the folder of that run says how it ended. No `seeds`: the scenario's.
     """
     choice = choice_of(scenario, settings)
-    plans = [plan_run(scenario, method, settings, choice) for method in methods]
+    variants = [scenario.model_copy(update={"seed": seed}) for seed in seeds] or [scenario]
+    plans = [plan_run(one, method, settings, choice) for one in variants for method in methods]
     for plan in plans:
         check(plan, settings.asked, choice)
     folder = out or default_folder(scenario.name + (f"-{methods[0]}" if single else ""))
     launcher = LAUNCHERS[choice.launcher]()
+
+    def name(plan: Plan) -> str:
+        return f"{plan.method}-seed-{plan.seed}" if len(variants) > 1 else plan.method
+
     try:
         summaries = [
-            _run_one(scenario, plan, folder if single else folder / plan.method, choice, settings, launcher)
+            _run_one(scenario, plan, folder if single else folder / name(plan), choice, settings, launcher)
             for plan in plans
         ]
     finally:

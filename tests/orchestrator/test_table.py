@@ -15,7 +15,7 @@ from orchestrator.record.summary import Published, Summary, summarize
 from orchestrator.report.labels import labels
 from orchestrator.report.notes import footnotes, headline
 from orchestrator.report.show import comparison, show_comparison
-from orchestrator.report.table import rows
+from orchestrator.report.table import rows, spreads
 from tests.orchestrator.scenarios import shipped
 from tests.orchestrator.streams import Stream
 
@@ -161,3 +161,29 @@ def test_poor_encodings(quickstart: list[Summary]) -> None:
     show_comparison(quickstart, out)
     out.flush()
     assert b"-----" in raw.getvalue()
+
+
+def test_seeds_of_a_method_are_one_line_with_their_spread() -> None:
+    """The mean and the sample's standard deviation; a run that is given twice is not taken for two seeds."""
+    loaded = shipped("quickstart")
+    right = {3: 2, 4: 5, 5: 8}  # of ten questions, by seed
+    runs = []
+    for seed, count in right.items():
+        for method in ("star", "hf-fm-2"):
+            plan = resolve(loaded.model_copy(update={"seed": seed}), method)
+
+            def score(node: str, task: str, r: int, when: str, count: int = count) -> tuple[int, int]:
+                return count, 10
+
+            runs.append(summarize(plan, Stream(plan, score=score).play(2), price(plan)))
+    lines = [text for what, text in comparison(runs, 120) if what == "row"]
+    assert {line.split("  ")[0] for line in lines} == {"star (3 seeds)", "hf-fm-2 (3 seeds)"}
+    assert any("50.0 ± 30.0" in line for line in lines)
+    assert dict(footnotes(runs))["±"] == "mean and standard deviation over seeds 3, 4, 5"
+    one = spreads(runs)[0]
+    assert one["seeds"] == [3, 4, 5]
+    assert one["accuracy.local"] == pytest.approx(
+        {"mean": 0.5, "standard_deviation": 0.3, "least": 0.2, "most": 0.8}
+    )
+    again = [text for what, text in comparison([runs[0], runs[0]], 120) if what == "row"]
+    assert not any("±" in line for line in again)

@@ -1,0 +1,71 @@
+"""`hffm modules`: the modules of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.options import AsJson
+
+if TYPE_CHECKING:
+    from orchestrator.record.modules import AtTier, ModuleFigures
+
+_HEADERS = (
+    *("module", "values", "MB", "holders", "tier", "every", "nodes", "versions", "contributors"),
+    *("drift first, %", "last, %", "at end, %"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("modules")(modules)
+
+
+def modules(
+    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Print the modules of a run: size, contributors and versions by tier, and how far versions drifted apart.
+
+    Drift: distance of what came together at a tier to its mean, as a share of the mean's norm. At end: the same of
+    last versions that never came together.
+    """
+    from orchestrator.commands.tables import show_table
+    from orchestrator.record.modules import module_figures
+    from orchestrator.record.runs import load_run
+
+    found = module_figures(load_run(run, allow_incomplete=True))
+    if as_json:
+        typer.echo(json.dumps({"modules": [one.model_dump() for one in found]}, indent=1))
+        return
+    lines = [line for one in found for line in _lines(one)]
+    show_table(f"Modules of {run}", _HEADERS, lines, numbers_from=1)
+
+
+def _lines(one: ModuleFigures) -> list[list[str]]:
+    """A line per tier; what is said of the module itself stands in the first."""
+    about = [one.module, f"{one.values:,}", f"{one.bytes / 1e6:.3f}", str(one.holders)]
+    end = _percent(one.apart_at_end)
+    if not one.tiers:
+        return [[*about, *["–"] * 7, end]]
+    first, *others = (_at(tier) for tier in one.tiers)
+    return [[*about, *first, end], *([*[""] * 4, *other, ""] for other in others)]
+
+
+def _at(tier: AtTier) -> list[str]:
+    drift = list(tier.drift.values())
+    return [
+        tier.tier,
+        str(tier.every or "–"),
+        str(tier.nodes),
+        str(tier.versions),
+        str(tier.contributors),
+        _percent(drift[0] if drift else None),
+        _percent(drift[-1] if drift else None),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"

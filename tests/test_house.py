@@ -32,7 +32,7 @@ ROOMS = {
         ),
         *("model", "learning", "wire", "roles", "__main__"),
     ],
-    "orchestrator": ["cost", "record", "plans", "run", "report", "commands", "cli"],
+    "orchestrator": ["cost", "policy", "record", "plans", "run", "report", "commands", "cli"],
 }
 
 

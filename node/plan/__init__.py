@@ -8,6 +8,7 @@ from node.plan.cluster import Cluster, Gossip, Turn
 from node.plan.limits import Limits
 from node.plan.modules import CLUSTER_TIER, Module, Relay, Tensor
 from node.plan.network import Link, LinkKind, Move, Node, Role
+from node.plan.policy import Policy
 from node.plan.reading import load_plan
 from node.plan.robust import Robust, RobustRule
 from node.plan.tasks import MODALITIES, SOURCES, Modality, TaskSpec
@@ -36,6 +37,7 @@ __all__ = [
     "Node",
     "PartitionSpec",
     "Plan",
+    "Policy",
     "Prompts",
     "Relay",
     "Robust",

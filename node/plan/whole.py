@@ -20,6 +20,7 @@ from node.plan.frozen import Frozen
 from node.plan.limits import Limits
 from node.plan.modules import CLUSTER_TIER, Module
 from node.plan.network import Link, Move, Node, Role
+from node.plan.policy import Policy
 from node.plan.tasks import TaskSpec
 from node.plan.work import ModelSpec, PartitionSpec, TrainingSpec
 
@@ -51,6 +52,7 @@ class Plan(Frozen):
     # turns of the clusters say so.
     moves: tuple[Move, ...] = ()
     modules: tuple[Module, ...]
+    policy: Policy | None = None  # given: the circulation of the modules is what it has decided
     model: ModelSpec
     tasks: tuple[TaskSpec, ...]
     partition: PartitionSpec

@@ -39,7 +39,7 @@ MethodName = Annotated[
     typer.Option(
         "--method",
         "-m",
-        help="star, edge-only, edge-only+d2d, hf-fm-E or hf-fm+d2d-E; default: the scenario's last.",
+        help="star, edge-only, edge-only+d2d, hf-fm-E, hf-fm+d2d-E or network-aware; default: the scenario's last.",
         show_default=False,
     ),
 ]

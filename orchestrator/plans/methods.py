@@ -10,11 +10,16 @@ from dataclasses import dataclass, replace
 from node.plan import CLUSTER_TIER, Relay
 
 FORMS = (
-    "star, edge-only, edge-only+d2d, hf-fm-E, hf-fm+d2d-E (E a whole number, 1 or more), with +d2d also "
+    "star, edge-only, edge-only+d2d, hf-fm-E, hf-fm+d2d-E (E a whole number, 1 or more), network-aware, "
+    "network-aware+d2d, with +d2d also "
     "METHOD@store-and-forward, METHOD@cut-through, METHOD@aggregate, METHOD@consensus"
 )
 CONSENSUS = "consensus"
-_EXAMPLES = ("star", "edge-only", "edge-only+d2d", "hf-fm-2", "hf-fm+d2d-2")
+NETWORK_AWARE = "network-aware"
+_EXAMPLES = (
+    *("star", "edge-only", "edge-only+d2d", "hf-fm-2", "hf-fm+d2d-2"),
+    *(NETWORK_AWARE, f"{NETWORK_AWARE}+d2d"),
+)
 _HF_FM = re.compile(r"hf-fm(\+d2d)?-(\d+)")
 
 
@@ -28,6 +33,8 @@ class Method:
     every: int | None = None  # E: rounds of one tier in each round of the tier above; None: never above
     # What goes device to device: a way of relaying or `consensus`; None: as the scenario says.
     exchange: str | None = None
+    # Periods, depth and path of each module follow from the scenario's `policy`; with `d2d` both paths are open.
+    adaptive: bool = False
 
     @property
     def edge_only(self) -> bool:
@@ -49,6 +56,8 @@ def parse_method(name: str) -> Method:
 def _parse_plain(name: str) -> Method:
     if name == "star":
         return Method(name, flat=True, every=1)
+    if name in (NETWORK_AWARE, f"{NETWORK_AWARE}+d2d"):
+        return Method(name, d2d=name.endswith("+d2d"), adaptive=True)
     if name in ("edge-only", "edge-only+d2d"):
         return Method(name, d2d=name.endswith("+d2d"))
     found = _HF_FM.fullmatch(name)
@@ -80,7 +89,10 @@ def periods(method: Method, tiers: Sequence[str]) -> dict[str, int]:
     An aggregator runs E rounds of its children in each round of its own: {edge: 1, region: E, cloud: E*E}.
     With D2D the head of the cluster averages in every round in the place of the lowest aggregator, which is
     asked only as often as the tier above it: {cluster: 1, edge: E, region: E, cloud: E*E}.
+    Empty where the policy decides.
     """
+    if method.adaptive:
+        return {}
     rungs = ladder(method, tiers)
     if method.every is None:
         return {rungs[0]: 1}

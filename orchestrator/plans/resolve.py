@@ -17,6 +17,7 @@ from orchestrator.plans.moving import Graph, Timeline
 from orchestrator.plans.robust import check_relays, check_senders, robust_of
 from orchestrator.plans.scenario import Scenario
 from orchestrator.plans.topology import Network, build_network
+from orchestrator.policy import decide, under
 
 
 def resolve(
@@ -77,8 +78,27 @@ def resolve(
         limits=scenario.limits,
     )
     plan = plan.replace(nodes=equip(scenario, plan))
+    if part.adaptive:
+        plan = _decided(scenario, plan)
     check_senders(scenario, plan)
     return plan
+
+
+def _decided(scenario: Scenario, plan: Plan) -> Plan:
+    """With the policy's circulation of every module that no rule has given periods."""
+    if scenario.policy is None:
+        why = f"'{plan.method}' needs a budget: add e.g. `policy: {{budget_s: 5}}`"
+        raise scenario.error("methods", why)
+    free = [m.name for m in plan.modules if not m.periods]
+    if robust := [m.name for m in plan.modules if m.robust is not None and m.name in free]:
+        why = (
+            f"module '{robust[0]}': a robust rule needs periods beside it: the policy does not know its tiers"
+        )
+        raise scenario.error("circulation", why)
+    decision = decide(plan, scenario.policy, free, {})
+    if not decision.feasible:
+        raise scenario.error("policy", f"{decision.stopped}; raise the budget, or `longest`")
+    return under(plan, decision.periods).replace(policy=scenario.policy)
 
 
 def _needs_two_tiers(scenario: Scenario, network: Network, method: str) -> None:

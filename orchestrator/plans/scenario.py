@@ -12,7 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, WrapValidator
 
 from node.errors import ScenarioError
-from node.plan import Limits, Modality, ModelSpec, PartitionSpec, Relay, RobustRule, TaskSpec, TrainingSpec
+from node.plan import (
+    Limits,
+    Modality,
+    ModelSpec,
+    PartitionSpec,
+    Policy,
+    Relay,
+    RobustRule,
+    TaskSpec,
+    TrainingSpec,
+)
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -293,6 +303,7 @@ class Scenario(Spec):
     training: TrainingSpec = TrainingSpec()
     limits: Limits = Limits()
     circulation: tuple[CirculationRule, ...] = ()
+    policy: Policy | None = None  # of the methods network-aware and network-aware+d2d
     # How transfers are held to the modelled rates; auto: by the best that the machine is capable of.
     links: Literal["auto", "none", "paced", "netem", "tbf", "uml", "lab"] = "paced"
     payload_bytes: Count | None = None  # what the modules of a round are padded to in all

@@ -1,5 +1,6 @@
 # make demo   set up, then compare four topologies on real processes
-# make test   set up, then run the tests
+# make test   set up, then run the tests of every part, with real nodes over loopback
+# make test-system  the commands as a user runs them: whole runs of real processes, restarts, certificates
 # make bench  set up Flower in an environment of its own, then print and write docs/benchmarks.md
 # make storm  kill nodes of every tier at random moments, for some minutes
 # make image  the image of `--launcher containers`, for Docker; BASE=... in place of python:3.12-slim
@@ -24,13 +25,16 @@ READY := .venv/.ready-$(TORCH)
 IMAGE ?= hffm
 BASE ?= python:3.12-slim
 
-.PHONY: demo test storm test-emulation bench lint proto image image-offline lab-kernel setup clean
+.PHONY: demo test test-system storm test-emulation bench lint proto image image-offline lab-kernel setup clean
 
 demo: setup
 	$(BIN)/hffm compare deploy/scenarios/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest --ignore tests/emulation
+	$(BIN)/python -m pytest --ignore tests/system --ignore tests/emulation
+
+test-system: setup
+	$(BIN)/python -m pytest tests/system
 
 test-emulation: setup lab-kernel
 	$(BIN)/python -m pytest tests/emulation

@@ -1,8 +1,9 @@
 """A module's values as a safetensors file, without copies.
 
 Values live in one flat float32 vector per module, tensors one after the other in ascending order of name; the
-file is a header, made once per module, followed by that vector's bytes. Format: safetensors, "Format" section
-of its documentation (8 bytes little-endian header length, JSON header, tensor data without gaps).
+file is a header, made once per module, followed by that vector's bytes, or by fewer (`node.precision`). Format:
+safetensors, "Format" section of its documentation (8 bytes little-endian header length, JSON header, tensor data
+without gaps).
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
 from node.errors import PayloadCorrupt, PayloadRefused
-from node.plan import Module, Tensor
+from node.plan import Module, Precision, Tensor
+from node.precision import Stored, decoded, encoded, stored
 
 Values = NDArray[np.float32]  # [P], P values of a module
 
@@ -33,30 +35,48 @@ _HEADER_SLACK_BYTES = 65_536
 
 def header(module: Module) -> bytes:
     """The first bytes of the file, a multiple of 8 so that the values are aligned."""
-    return _header(module.name, module.tensors)
+    return _layout(module.name, module.tensors, module.precision).header
+
+
+class _Layout(NamedTuple):
+    header: bytes
+    stored: tuple[Stored, ...]
 
 
 @lru_cache(maxsize=256)
-def _header(name: str, tensors: tuple[Tensor, ...]) -> bytes:
+def _layout(name: str, tensors: tuple[Tensor, ...], precision: Precision) -> _Layout:
+    found = stored(tensors, precision)
     table: dict[str, Any] = {"__metadata__": {"module": name}}
     start = 0
-    for tensor in tensors:
-        end = start + 4 * tensor.size
-        table[tensor.name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    for one in found:
+        end = start + one.size_bytes
+        table[one.name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [start, end]}
         start = end
     text = json.dumps(table, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    return _Layout(len(text).to_bytes(8, "little") + text, found)
 
 
 def size_bytes(module: Module) -> int:
     """Length of the file that this system writes."""
-    return len(header(module)) + 4 * module.size
+    return len(header(module)) + module.wire_bytes
 
 
 def largest_size_bytes(module: Module) -> int:
     """Length beyond which no file of this module can be honest."""
-    return 4 * module.size + 2 * len(header(module)) + _HEADER_SLACK_BYTES
+    return module.wire_bytes + 2 * len(header(module)) + _HEADER_SLACK_BYTES
+
+
+def values_bytes(module: Module) -> int:
+    """What its values take beside the file from which they are read; in fp32 they are a view of it."""
+    return 0 if module.precision is Precision.FP32 else 4 * module.size
+
+
+def exact(module: Module) -> Module:
+    """The same module in files that lose nothing."""
+    if module.precision is Precision.FP32:
+        return module
+    return module.model_copy(update={"precision": Precision.FP32})
 
 
 @dataclass(frozen=True)
@@ -70,9 +90,9 @@ class Payload:
     def size_bytes(self) -> int:
         return size_bytes(self.module)
 
-    @property
+    @cached_property
     def _data(self) -> memoryview:
-        return self.values.view(np.uint8).data
+        return encoded(self.module, self.values).data
 
     @cached_property
     def sha256(self) -> bytes:
@@ -108,26 +128,28 @@ def decode(module: Module, file: bytes | bytearray | memoryview) -> Values:
     Raises PayloadCorrupt for what is no safetensors file, PayloadRefused for one of another module.
     """
     view = memoryview(file)
-    table, start = _read_header(module, view)
+    layout = _layout(module.name, module.tensors, module.precision)
+    wanted = layout.stored
+    table, start = _read_header(module, layout, view)
     data = view[start:]
-    if len(data) != 4 * module.size:
+    if len(data) != module.wire_bytes:
         raise PayloadRefused(
-            f"module '{module.name}': {len(data)} bytes of tensors where the plan has {4 * module.size}"
+            f"module '{module.name}': {len(data)} bytes of tensors where the plan has {module.wire_bytes}"
         )
-    offsets = [_offset(module, table, tensor.name, tensor.shape, tensor.size) for tensor in module.tensors]
-    spans = sorted((o, o + 4 * t.size) for o, t in zip(offsets, module.tensors, strict=True))
+    offsets = [_offset(module, table, one) for one in wanted]
+    spans = sorted((o, o + one.size_bytes) for o, one in zip(offsets, wanted, strict=True))
     if any(end != begin for (_, end), (begin, _) in zip(spans, [*spans[1:], (len(data), 0)], strict=True)):
         raise PayloadCorrupt(f"module '{module.name}': tensors overlap or leave gaps")
     if offsets == sorted(offsets) and start % 4 == 0:
-        return np.frombuffer(data, dtype=np.float32)
-    pieces = [data[o : o + 4 * t.size] for o, t in zip(offsets, module.tensors, strict=True)]
-    return np.frombuffer(b"".join(pieces), dtype=np.float32)
+        return decoded(module, np.frombuffer(data, np.uint8))
+    pieces = [data[o : o + one.size_bytes] for o, one in zip(offsets, wanted, strict=True)]
+    return decoded(module, np.frombuffer(b"".join(pieces), np.uint8))
 
 
-def _read_header(module: Module, view: memoryview) -> tuple[dict[str, Any], int]:
+def _read_header(module: Module, layout: _Layout, view: memoryview) -> tuple[dict[str, Any], int]:
     """The tensor table and where the data starts."""
     length = int.from_bytes(view[:8], "little")
-    if len(view) < 8 or length > len(view) - 8 or length > 2 * len(header(module)) + _HEADER_SLACK_BYTES:
+    if len(view) < 8 or length > len(view) - 8 or length > 2 * len(layout.header) + _HEADER_SLACK_BYTES:
         raise PayloadCorrupt(f"module '{module.name}': no safetensors file: header of {length} bytes")
     try:
         table = json.loads(bytes(view[8 : 8 + length]))
@@ -136,25 +158,25 @@ def _read_header(module: Module, view: memoryview) -> tuple[dict[str, Any], int]
     if not isinstance(table, dict):
         raise PayloadCorrupt(f"module '{module.name}': no safetensors file: header is not an object")
     table.pop("__metadata__", None)
-    wanted = {t.name for t in module.tensors}
+    wanted = {one.name for one in layout.stored}
     if set(table) != wanted:
         odd = sorted(set(table) ^ wanted)[:3]
         raise PayloadRefused(f"module '{module.name}': tensors differ from the plan's, first at {odd}")
     return table, 8 + length
 
 
-def _offset(module: Module, table: dict[str, Any], name: str, shape: tuple[int, ...], size: int) -> int:
+def _offset(module: Module, table: dict[str, Any], one: Stored) -> int:
     """Where a tensor's data starts, its entry checked against the plan."""
-    entry = table[name]
-    if not isinstance(entry, dict) or entry.get("dtype") != "F32" or entry.get("shape") != list(shape):
-        raise PayloadRefused(f"module '{module.name}': tensor '{name}' is not F32 {list(shape)}")
+    entry, shape = table[one.name], list(one.shape)
+    if not isinstance(entry, dict) or entry.get("dtype") != one.dtype or entry.get("shape") != shape:
+        raise PayloadRefused(f"module '{module.name}': tensor '{one.name}' is not {one.dtype} {shape}")
     offsets = entry.get("data_offsets")
     if (
         not isinstance(offsets, list)
         or len(offsets) != 2
         or not all(type(o) is int for o in offsets)
-        or not 0 <= offsets[0] <= offsets[1] <= 4 * module.size
-        or offsets[1] - offsets[0] != 4 * size
+        or not 0 <= offsets[0] <= offsets[1] <= module.wire_bytes
+        or offsets[1] - offsets[0] != one.size_bytes
     ):
-        raise PayloadCorrupt(f"module '{module.name}': tensor '{name}' has impossible offsets")
+        raise PayloadCorrupt(f"module '{module.name}': tensor '{one.name}' has impossible offsets")
     return int(offsets[0])

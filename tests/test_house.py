@@ -25,6 +25,7 @@ ROOMS = {
             "security",
             "gate",
             "routing",
+            "precision",
             "payload",
             "sensors",
             "meter",

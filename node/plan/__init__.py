@@ -6,7 +6,7 @@ of each cluster, between the devices and their parent. Rounds count from 0.
 
 from node.plan.cluster import Cluster, Gossip, Turn
 from node.plan.limits import Limits
-from node.plan.modules import CLUSTER_TIER, Module, Relay, Tensor
+from node.plan.modules import CLUSTER_TIER, Module, Precision, Relay, Tensor
 from node.plan.network import Link, LinkKind, Move, Node, Role
 from node.plan.policy import Policy
 from node.plan.reading import load_plan
@@ -38,6 +38,7 @@ __all__ = [
     "PartitionSpec",
     "Plan",
     "Policy",
+    "Precision",
     "Prompts",
     "Relay",
     "Robust",

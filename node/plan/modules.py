@@ -36,6 +36,17 @@ class Relay(StrEnum):
     AGGREGATE = "aggregate"  # its own update and its subtree's combined into one, chunk by chunk as they come
 
 
+class Precision(StrEnum):
+    """In what form values travel; `node.precision` says what a file looks like."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
+_VALUE_BYTES = {Precision.FP32: 4, Precision.BF16: 2, Precision.INT8: 1}
+
+
 class Module(Frozen):
     """A named set of tensors that is trained, shipped and averaged as one, and its circulation."""
 
@@ -47,11 +58,20 @@ class Module(Frozen):
     periods: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     relay: Relay | None = None  # of what travels device to device; None: as its cluster does
     robust: Robust | None = None  # None: the weighted mean at every tier
+    precision: Precision = Precision.FP32  # on the wire, at every tier
+    # Share of an aggregate in what a device goes on with; the rest is its own. 1: replaced, 0: it keeps its own.
+    mix: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     @cached_property
     def size(self) -> int:
         """Number of values."""
         return sum(t.size for t in self.tensors)
+
+    @property
+    def wire_bytes(self) -> int:
+        """Of its values as they travel, without the header of the file."""
+        scales = 4 * len(self.tensors) if self.precision is Precision.INT8 else 0
+        return _VALUE_BYTES[self.precision] * self.size + scales
 
     @property
     def over_d2d(self) -> bool:

@@ -18,7 +18,7 @@ from node.errors import PlanError
 from node.plan.cluster import Cluster
 from node.plan.frozen import Frozen
 from node.plan.limits import Limits
-from node.plan.modules import CLUSTER_TIER, Module
+from node.plan.modules import CLUSTER_TIER, Module, Precision
 from node.plan.network import Link, Move, Node, Role
 from node.plan.policy import Policy
 from node.plan.tasks import TaskSpec
@@ -44,7 +44,8 @@ class Plan(Frozen):
     # measured: as long as this machine takes; modelled: each device rests until its `sample_s` has passed for each
     # sample, for clocks that do not see computing (virtual time).
     computing: Literal["measured", "modelled"] = "measured"
-    payload_bytes: Annotated[int, Field(ge=0)] | None = None  # modules of a round are padded to this in all
+    # All modules of a round are padded to this, in fp32; in fewer bytes per value, to as much less.
+    payload_bytes: Annotated[int, Field(ge=0)] | None = None
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     clusters: tuple[Cluster, ...] = ()
@@ -89,6 +90,9 @@ class Plan(Frozen):
             if any(m not in known or self.by_id[m].parent != cluster.parent for m in cluster.members):
                 raise ValueError(f"cluster of '{cluster.parent}': a member is not its child")
         for m in self.modules:
+            quantised = m.precision is not Precision.FP32
+            if quantised and m.over_d2d and any(c.hides(m) for c in self.clusters):
+                raise ValueError(f"module '{m.name}': sums in transit, and a consensus, are in fp32 only")
             if (
                 m.robust is not None
                 and CLUSTER_TIER in m.robust.tiers
@@ -216,14 +220,15 @@ class Plan(Frozen):
         return 1 + max(map(self.height, self.children(node_id)), default=-1)
 
     def padded_bytes(self, modules: Collection[str]) -> int:
-        """Modelled size of a payload of these modules: their share, by values, of `payload_bytes`.
+        """Modelled size of a payload of these modules: of `payload_bytes`, which is that of all in fp32, as much as
+        they take on the wire.
 
-        Without `payload_bytes`, four bytes per value.
+        Without `payload_bytes`, what their values take.
         """
-        values = sum(m.size for m in self.modules if m.name in modules)
+        size = sum(m.wire_bytes for m in self.modules if m.name in modules)
         if self.payload_bytes is None:
-            return 4 * values
-        return round(self.payload_bytes * values / sum(m.size for m in self.modules))
+            return size
+        return round(self.payload_bytes * size / (4 * sum(m.size for m in self.modules)))
 
     def cluster_of(self, device: str) -> Cluster | None:
         """The device-to-device cluster that a device belongs to."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest
 
 from node.errors import BusyError, PayloadLate, PayloadRefused, PlanError
-from node.payload import largest_size_bytes
+from node.payload import largest_size_bytes, values_bytes
 from node.plan import CLUSTER_TIER, Cluster, Module, Plan, Relay
 from node.wire.digest import DIGEST_BYTES, announces_digest
 from node.wire.stream import WINDOW_BYTES
@@ -19,7 +19,7 @@ _LARGEST_WEIGHT = 2.0**53  # a float64 counts samples exactly up to here
 
 def inflight_bytes(plan: Plan, node_id: str) -> int:
     """Room for payloads on their way into a node: as the plan says, or twice what can honestly be under way."""
-    largest = max((largest_size_bytes(m) for m in plan.modules), default=0)
+    largest = max((largest_size_bytes(m) + values_bytes(m) for m in plan.modules), default=0)
     cluster = plan.cluster_of(node_id)
     if cluster is not None:
         largest = max(largest, 2 * WINDOW_BYTES)  # of what is passed on, padding too

@@ -19,6 +19,7 @@ from node.log import NodeLog
 from node.payload import Payload, Values
 from node.plan import Module, Plan
 from node.roles.admission import check_manifest
+from node.roles.feedback import sent
 from node.roles.held import Held
 from node.roles.journal import Kept, Progress
 from node.roles.member import Member
@@ -230,7 +231,8 @@ class Aggregator(Member):
             return
         update = total.mean()
         before = self.held[module.name]
-        held = Held(module, update.values, round_index, update.weight, update.contributors)
+        values = sent(self.private, module, self.node.tier, update.values, round_index)
+        held = Held(module, values, round_index, update.weight, update.contributors)
         self.held[module.name] = held
         drift = self._drifts.get(module.name)
         apart = drift.around(update.values) if drift is not None else None

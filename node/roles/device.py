@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TypeVar
 
 from hffm.v1 import membership_pb2 as pb
@@ -17,6 +18,7 @@ from node.learning.learner import Learner, Score, Trained
 from node.learning.standin import StandIn
 from node.log import NodeLog
 from node.plan import CLUSTER_TIER, Module, Plan
+from node.roles import feedback, personal
 from node.roles.battery import Battery
 from node.roles.held import Held
 from node.roles.journal import Kept, Progress
@@ -94,12 +96,12 @@ class Device(Member):
 
     def _holds_alone(self, round_index: int, last: int) -> bool:
         """Whether there is something of this round that its parent could not give back, or that it averaged."""
-        parent = self.plan.node(self.node.parent or "")
         own = (h.module for h in self.held.values() if h.weight > 0)
         return (
             round_index < last
             or self.neighbour is not None
-            or any(not m.due(parent.tier, round_index) for m in own)
+            or any(not m.due(self._parent_tier, round_index) for m in own)
+            or bool(self.private.kept())
         )
 
     async def install(self, round_index: int, versions: list[pb.Version]) -> None:
@@ -111,7 +113,7 @@ class Device(Member):
 
     async def collect(self, round_index: int) -> list[Outgoing]:
         """What its parent does not have: results that were not averaged any further."""
-        own = [h for h in self.held.values() if h.weight > 0]
+        own = [personal.own(self.private, h) for h in self.held.values() if h.weight > 0 or h.module.mix < 1]
         return [self.announce(h, PURPOSE_SNAPSHOT, round_index) for h in own]
 
     # -- learning -----------------------------------------------------------------------------------------
@@ -121,8 +123,11 @@ class Device(Member):
         learner = self._loaded
         # What it had only as the head, of modules that it does not hold, was of the last round.
         self.held = {name: held for name, held in self.held.items() if self.plan.holds(self.node.id, name)}
-        values = {name: held.values for name, held in self.held.items()}
-        self.before = {name: v for name, v in values.items() if self.modules[name].robust is not None}
+        values = {
+            name: personal.start(self.private, held, self.node.id, round_index)
+            for name, held in self.held.items()
+        }
+        self.before = {name: h.values for name, h in self.held.items() if h.module.robust is not None}
         trained: Trained | None = None
         if self.battery.lasts(round_index, learner.train_samples):
             seconds = self._modelled_s(learner.train_samples, self.plan.training.epochs)
@@ -137,20 +142,31 @@ class Device(Member):
             self.held[name] = Held(
                 self.modules[name], trained.modules[name], round_index, float(count), (self.node.id,)
             )
-        scores = await self._scored(round_index)
+            personal.learned(self.private, self.held[name])
+        scores = await self._scored(round_index, [personal.own(self.private, h) for h in self.held.values()])
         for score in scores:
             self._log_score(score, round_index, "local", trained)
+        self._quantise(round_index)
+
+    def _quantise(self, round_index: int) -> None:
+        """What goes out now is from here on what this device holds."""
+        near = CLUSTER_TIER if self.neighbour is not None else self._parent_tier
+        for name, held in self.held.items():
+            due = {tier for tier in (near, self._parent_tier) if held.module.due(tier, round_index)}
+            if due and held.weight > 0 and held.round == round_index:
+                values = feedback.sent(self.private, held.module, self.node.tier, held.values, round_index)
+                self.held[name] = replace(held, values=values)
 
     async def _evaluate(self, round_index: int) -> None:
-        """What the device has after aggregation; the scores of its own model when nothing came back."""
+        """The aggregates, also where the device goes on with something else; its own where nothing came back."""
         self.phase = "evaluating"
-        for score in await self._scored(round_index):
+        for score in await self._scored(round_index, list(self.held.values())):
             self._log_score(score, round_index, "aggregated", None)
         self._evaluated = round_index
 
-    async def _scored(self, round_index: int) -> list[Score]:
+    async def _scored(self, round_index: int, versions: Sequence[Held]) -> list[Score]:
         learner = self._loaded
-        values = {name: held.values for name, held in self.held.items()}
+        values = {held.module.name: held.values for held in versions}
         seconds = self._modelled_s(learner.test_samples, _EVALUATION)
         return await self._compute("evaluate", round_index, lambda: learner.evaluate(values), seconds)
 
@@ -197,8 +213,11 @@ class Device(Member):
     # -- sending ------------------------------------------------------------------------------------------
 
     def _upward(self, round_index: int) -> list[Module]:
-        parent = self.plan.node(self.node.parent or "")
-        return [m for m in self.plan.modules if m.due(parent.tier, round_index)]
+        return [m for m in self.plan.modules if m.due(self._parent_tier, round_index)]
+
+    @property
+    def _parent_tier(self) -> str:
+        return self.plan.node(self.node.parent or "").tier
 
     async def _circulate(self, round_index: int) -> None:
         self.phase = "sending"

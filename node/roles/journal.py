@@ -27,12 +27,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.errors import PayloadError, StateError
 from node.log import NodeLog
-from node.payload import Payload, decode
+from node.payload import Payload, decode, exact
 from node.plan import Plan
 from node.roles.held import Held
 from node.wire.intake import Key
 
 _RECORDS_KEPT = 2
+_VERSIONS = ("modules", "sent", "private")
 _DYING_S = 10.0  # that the life before may take to end
 _LARGEST_RECORD_BYTES = 64 << 20
 
@@ -65,15 +66,17 @@ class _Record(_Strict):
     node: str
     modules: dict[str, _Version]
     sent: dict[str, _Version] = {}  # a device's own updates in the last exchange: it may be done again
+    private: dict[str, _Version] = {}  # KIND:MODULE -> what never travels
     progress: Progress
 
 
 class Kept(NamedTuple):
-    """What a record says."""
+    """What a record says. Values are kept as the node has them, in fp32, whatever they are on the wire."""
 
-    held: dict[str, Held]
+    held: Mapping[str, Held]
     progress: Progress
-    sent: dict[str, Held]
+    sent: Mapping[str, Held] = {}
+    private: Mapping[str, Held] = {}
 
 
 class Journal:
@@ -91,15 +94,16 @@ class Journal:
             self._seize()
             self._number = max(self._numbers(), default=0)
 
-    def write(self, held: Mapping[str, Held], progress: Progress, sent: Mapping[str, Held]) -> None:
+    def write(self, kept: Kept) -> None:
         """Keeps this, and forgets what is older than the record before."""
         with _using(self.folder):
             record = _Record(
                 plan=self._identity,
                 node=self._node,
-                modules={name: self._write_module(one) for name, one in held.items()},
-                sent={name: self._write_module(one) for name, one in sent.items()},
-                progress=progress,
+                modules={name: self._write_module(one) for name, one in kept.held.items()},
+                sent={name: self._write_module(one) for name, one in kept.sent.items()},
+                private={name: self._write_module(one) for name, one in kept.private.items()},
+                progress=kept.progress,
             )
             body = record.model_dump_json().encode()
             self._number += 1
@@ -108,10 +112,12 @@ class Journal:
             self._prune()
 
     def _write_module(self, held: Held) -> _Version:
-        digest = held.payload.sha256.hex()
+        module = exact(held.module)
+        payload = held.payload if module is held.module else Payload(module, held.values)
+        digest = payload.sha256.hex()
         path = self._module(digest)
         if not path.exists():
-            write_whole(path, held.payload.chunks(1 << 20))
+            write_whole(path, payload.chunks(1 << 20))
         return _Version(sha256=digest, round=held.round, weight=held.weight, contributors=held.contributors)
 
     def read(self) -> Kept | None:
@@ -165,18 +171,18 @@ class Journal:
         mine = {m.name for m in self._plan.modules if self._plan.holds(self._node, m.name)}
         if not mine <= set(record.modules) <= {m.name for m in self._plan.modules}:
             raise ValueError("its modules are not those of the plan")
-        held, sent = (
-            {name: self._held(name, one) for name, one in versions.items()}
-            for versions in (record.modules, record.sent)
+        held, sent, private = (
+            {name: self._held(name.rpartition(":")[2], one) for name, one in versions.items()}
+            for versions in (record.modules, record.sent, record.private)
         )
-        return Kept(held, record.progress, sent)
+        return Kept(held, record.progress, sent, private)
 
     def _held(self, name: str, version: _Version) -> Held:
         module = self._plan.module(name)
         if module is None:
             raise ValueError(f"module '{name}' is not in the plan")
-        values = decode(module, self._module(version.sha256).read_bytes())
-        if Payload(module, values).sha256.hex() != version.sha256:
+        values = decode(exact(module), self._module(version.sha256).read_bytes())
+        if Payload(exact(module), values).sha256.hex() != version.sha256:
             raise ValueError(f"module '{name}': its digest is wrong")
         return Held(module, values, version.round, version.weight, version.contributors)
 
@@ -190,7 +196,7 @@ class Journal:
                 continue
             try:
                 body = json.loads(path.read_bytes().partition(b"\n")[2])
-                named |= {one["sha256"] for key in ("modules", "sent") for one in body[key].values()}
+                named |= {one["sha256"] for key in _VERSIONS for one in body.get(key, {}).values()}
             except (ValueError, LookupError, TypeError, AttributeError):
                 continue
         for path in (self.folder / "modules").iterdir():

@@ -16,8 +16,10 @@ from node.meter import Meter
 from node.model.schema import initial_module
 from node.payload import Payload, Values
 from node.plan import LinkKind, Plan
+from node.precision import on_grid
 from node.roles.held import Held
 from node.roles.journal import Journal, Kept, Progress
+from node.roles.private import Private
 from node.wire.channels import Channels
 from node.wire.overhead import carried
 from node.wire.pacing import Pacers
@@ -46,7 +48,8 @@ class Member:
         self.meter = Meter(log, self.node.watts)
         self.modules = {m.name: m for m in plan.modules}
         mine = [m for m in plan.modules if plan.holds(node_id, m.name)]
-        self.held = {m.name: Held(m, initial_module(m, plan.seed), -1) for m in mine}
+        self.held = {m.name: Held(m, on_grid(m, initial_module(m, plan.seed)), -1) for m in mine}
+        self.private = Private()
         # Digest of what the parent gave last of each module; at the start everybody has the same.
         self.given = {name: held.payload.sha256 for name, held in self.held.items()}
         self.finished = -1  # the last round that is done here
@@ -82,9 +85,10 @@ class Member:
         return found.progress
 
     def restore(self, kept: Kept) -> None:
-        self.held = kept.held
+        self.held = dict(kept.held)
         self.finished = self.round = kept.progress.finished
         self.given |= {name: bytes.fromhex(digest) for name, digest in kept.progress.given.items()}
+        self.private.restore(kept.private)
 
     def sent(self) -> Mapping[str, Held]:
         """Updates that may be asked for again, beside what is held."""
@@ -98,7 +102,8 @@ class Member:
         """Journals what is done here. Raises StateError."""
         if self.journal is not None:
             await asyncio.to_thread(self.sync_events)
-            await asyncio.to_thread(self.journal.write, dict(self.held), self.progress(), self.sent())
+            kept = Kept(dict(self.held), self.progress(), self.sent(), self.private.kept())
+            await asyncio.to_thread(self.journal.write, kept)
 
     # -- what it tells about itself -----------------------------------------------------------------------
 
@@ -268,7 +273,7 @@ class Member:
             return
         for version in new:
             held = self.held[version.module]
-            self.held[version.module] = Held(held.module, held.values, round_index)
+            self.held[version.module] = Held(held.module, on_grid(held.module, held.values), round_index)
             self.given[version.module] = version.sha256
         if new:
             self.finished = self.round = round_index

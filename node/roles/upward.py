@@ -15,6 +15,7 @@ from node.errors import PayloadRefused, TransferStalled
 from node.payload import size_bytes
 from node.plan import CLUSTER_TIER, Relay
 from node.roles.exchange import HEAD_SHARE, RELAY_SHARE, Exchange, ready
+from node.roles.feedback import sent
 from node.roles.held import Held
 from node.roles.inbox import update_of
 from node.roles.stages import Combined, Passing
@@ -75,7 +76,8 @@ class Upward:
             kept = Held(own.module, own.values, self._at.round)  # of weight 0: for this device alone
             return kept, [*left_out, f"every device keeps its own training: {total.lacking}"]
         mean = total.mean()
-        held = Held(own.module, mean.values, self._at.round, mean.weight, mean.contributors)
+        values = sent(self._at.member.private, own.module, CLUSTER_TIER, mean.values, self._at.round)
+        held = Held(own.module, values, self._at.round, mean.weight, mean.contributors)
         held.payload.blake3  # noqa: B018 - made here, and kept
         return held, left_out
 

@@ -17,7 +17,7 @@ from hffm.v1.payload_pb2 import Manifest
 
 from node.aggregation.update import largest
 from node.errors import PayloadCorrupt, PayloadRefused, ProtocolError
-from node.payload import Payload, Values, decode
+from node.payload import Payload, Values, decode, values_bytes
 from node.plan import Module
 from node.waiting import Change
 from node.wire.budget import Budget
@@ -126,7 +126,7 @@ class Partial:
 
     @property
     def most_bytes(self) -> int:
-        return int(self.manifest.size_bytes)
+        return int(self.manifest.size_bytes) + (values_bytes(self.module) if self.manifest.size_bytes else 0)
 
     def drop(self) -> None:
         self._buffer = _NO_BYTES

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from typing import Any
 
-from node.errors import ConfigError, ModelError
-from node.model.schema import module_schemas
-from node.plan import Cluster, Link, LinkKind, Module, Node, Plan, Role
+from node.plan import Cluster, Link, LinkKind, Node, Plan, Role
+from orchestrator.plans.circulation import circulating
 from orchestrator.plans.clusters import build_clusters
 from orchestrator.plans.equipment import equip
 from orchestrator.plans.links import Links, links_under
-from orchestrator.plans.methods import Method, ladder, parse_method, periods
+from orchestrator.plans.methods import Method, parse_method
 from orchestrator.plans.moving import Graph, Timeline
-from orchestrator.plans.robust import check_relays, check_senders, robust_of
+from orchestrator.plans.robust import check_relays, check_senders
 from orchestrator.plans.scenario import Scenario
 from orchestrator.plans.topology import Network, build_network
 from orchestrator.policy import decide, under
@@ -42,8 +39,9 @@ def resolve(
         _needs_two_tiers(scenario, network, method)
     name = channel or scenario.channel.model
     links = links_under(scenario, network, name)
-    modules = _modules(scenario, part, network)
-    payload_bytes = scenario.payload_bytes or 4 * sum(m.size for m in modules)
+    modules = circulating(scenario, part, network)
+    exact_bytes = 4 * sum(m.size for m in modules)
+    payload_bytes = (scenario.payload_bytes or exact_bytes) * sum(m.wire_bytes for m in modules) / exact_bytes
     clusters: list[Cluster] = []
     last = rounds or scenario.rounds
     timeline = Timeline()
@@ -158,57 +156,3 @@ def _tree_links(method: Method, network: Network, links: Links) -> Graph:
         parent = root if method.flat else str(device.parent)
         found += links.both(device.id, parent, LinkKind.UPLINK, LinkKind.DOWNLINK)
     return {(link.src, link.dst): link for link in found}
-
-
-def _modules(scenario: Scenario, method: Method, network: Network) -> tuple[Module, ...]:
-    """The modules of the model, each with its circulation."""
-    try:
-        schemas = module_schemas(scenario.model, scenario.tasks)
-    except ConfigError as error:
-        raise scenario.error("model" if isinstance(error, ModelError) else "tasks", str(error)) from error
-    found = [m.model_copy(update=_circulation(scenario, m, method, network)) for m in schemas]
-    for i, rule in enumerate(scenario.circulation):
-        if not any(fnmatchcase(m.name, rule.modules) for m in schemas):
-            names = ", ".join(m.name for m in schemas)
-            raise scenario.error(
-                f"circulation[{i}].modules", f"no module matches '{rule.modules}'; there are {names}"
-            )
-    return tuple(found)
-
-
-def _circulation(scenario: Scenario, module: Module, method: Method, network: Network) -> dict[str, Any]:
-    """Fields of a module: those of the method, and of the rules that match."""
-    own, relay, robust, robust_key = periods(method, network.tiers), None, None, ""
-    for i, rule in enumerate(scenario.circulation):
-        if fnmatchcase(method.name, rule.methods) and fnmatchcase(module.name, rule.modules):
-            if rule.periods is not None:
-                _check_periods(scenario, f"circulation[{i}]", rule.periods, method, network)
-                own = rule.periods
-            relay = rule.relay or relay
-            if rule.robust is not None:
-                robust, robust_key = rule.robust, f"circulation[{i}]"
-    found: dict[str, Any] = {"periods": dict(own), "relay": relay if method.d2d else None}
-    if robust is not None:
-        rungs = ladder(method, network.tiers)
-        found["robust"] = robust_of(scenario, robust_key, robust, rungs, list(own))
-    return found
-
-
-def _check_periods(
-    scenario: Scenario, key: str, given: dict[str, int], method: Method, network: Network
-) -> None:
-    """A tier can only average what the tier below it has averaged: no gaps, and each period a multiple."""
-    rungs = ladder(method, network.tiers)
-    if unknown := [t for t in given if t not in rungs]:
-        why = f"'{method.name}' has no tier '{unknown[0]}', only {', '.join(rungs)}; correct it or limit `methods`"
-        raise scenario.error(f"{key}.periods", why)
-    # A module may take the uplink although others go device to device: then its ladder starts above the cluster.
-    start = 1 if method.d2d and rungs[0] not in given else 0
-    below: str | None = None
-    for tier in rungs[start : start + len(given)]:
-        if tier not in given:
-            raise scenario.error(f"{key}.periods", f"'{tier}' is missing below the tiers given; add it")
-        if below is not None and given[tier] % given[below]:
-            why = f"{given[tier]} is no multiple of the {given[below]} of '{below}' below it; make it one"
-            raise scenario.error(f"{key}.periods.{tier}", why)
-        below = tier

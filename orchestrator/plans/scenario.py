@@ -18,6 +18,7 @@ from node.plan import (
     ModelSpec,
     PartitionSpec,
     Policy,
+    Precision,
     Relay,
     RobustRule,
     TaskSpec,
@@ -26,6 +27,7 @@ from node.plan import (
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
 Family = Literal["mst", "line", "ring", "star", "complete", "random-geometric"]
@@ -212,7 +214,11 @@ class RobustSpec(Spec):
 
 
 class CirculationRule(Spec):
-    """Periods of some modules in place of those of the method; a later rule wins over an earlier one."""
+    """How some modules travel, in place of what the method says; a later rule wins over an earlier one.
+
+    The periods say the path too: those with `cluster` go device to device, and on from the head where a tier above
+    is named as well; those without take the uplink.
+    """
 
     modules: str  # pattern: "head/*"
     methods: str = "*"  # pattern: "hf-fm-*"
@@ -220,6 +226,15 @@ class CirculationRule(Spec):
     periods: Annotated[dict[str, Count], Field(min_length=1)] | None = None
     relay: Relay | None = None  # where they go device to device; default: as topology.d2d.relay
     robust: Annotated[RobustSpec, _name_alone("rule")] | None = None  # default: the weighted mean
+    # On the wire; what int8 and bf16 leave out of one version is added to the next. Default: fp32.
+    precision: Precision | None = None
+    # What devices go on with: the aggregate, so much of it and the rest of their own, or their own alone.
+    mix: (
+        Annotated[
+            Literal["replace", "keep"] | Share, _explained("must be replace, keep or a share between 0 and 1")
+        ]
+        | None
+    ) = None  # default: replace
 
 
 class NetworkSpec(Spec):

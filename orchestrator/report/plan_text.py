@@ -59,12 +59,20 @@ def _circulation(plan: Plan) -> Section:
             m.name,
             m.task or (f"all with {m.modality}" if m.modality else "all"),
             f"{m.size:,}",
+            _travels(m),
             *(_when(plan, m, tier) for tier in tiers),
         ]
         for m in plan.modules
     ]
-    headers = ["module", "trained by task", "values", *(f"averaged at {tier}" for tier in tiers)]
+    headers = ["module", "trained by task", "values", "travels", *(f"averaged at {tier}" for tier in tiers)]
     return Section("Circulation", headers, lines, 2)
+
+
+def _travels(module: Module) -> str:
+    """In what form, over what relays, and what devices make of it."""
+    relay = f", {module.relay.value}" if module.relay is not None and module.over_d2d else ""
+    made = {1.0: "", 0.0: ", devices keep their own"}.get(module.mix, f", {module.mix:g} of it is mixed in")
+    return f"{module.precision.value}, {module.wire_bytes / 1e6:.3f} MB{relay}{made}"
 
 
 def _when(plan: Plan, module: Module, tier: str) -> str:

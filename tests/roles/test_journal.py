@@ -16,7 +16,7 @@ from node.errors import ClockError, StateError
 from node.log import NodeLog
 from node.plan import Plan
 from node.roles.held import Held
-from node.roles.journal import Journal, Progress
+from node.roles.journal import Journal, Kept, Progress
 from node.roles.life import live
 from node.wire.book import EventBook
 from tests.federation import make_plan, module
@@ -43,7 +43,7 @@ def journal(folder: Path, plan: Plan, said: list[str] | None = None) -> Journal:
 def written(folder: Path, plan: Plan, rounds: int) -> None:
     book = journal(folder, plan)
     for number in range(rounds):
-        book.write(held(number), Progress(finished=number), {})
+        book.write(Kept(held(number), Progress(finished=number)))
     book.close()
 
 
@@ -118,17 +118,17 @@ from node.errors import StateError
 from tests.roles.test_journal import held, journal, last
 from tests.federation import make_plan
 from tests.roles.test_journal import MODULE, STAR
-from node.roles.journal import Progress
+from node.roles.journal import Kept, Progress
 plan = make_plan(STAR, {"cloud": "cloud"}, (MODULE,))
 folder = Path(sys.argv[1])
 book = journal(folder, plan)
-book.write(held(0), Progress(finished=0), {})
+book.write(Kept(held(0), Progress(finished=0)))
 try:
     (folder / "ballast").write_bytes(bytes(1 << 20))
 except OSError:
     pass
 try:
-    book.write(held(1), Progress(finished=1), {})
+    book.write(Kept(held(1), Progress(finished=1)))
 except StateError as error:
     book.close()
     print(error, "| code", error.exit_code, "| kept", last(folder, plan))

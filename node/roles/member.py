@@ -273,7 +273,8 @@ class Member:
             return
         for version in new:
             held = self.held[version.module]
-            self.held[version.module] = Held(held.module, on_grid(held.module, held.values), round_index)
+            same = held.values if version in wanted else on_grid(held.module, held.values)
+            self.held[version.module] = Held(held.module, same, round_index)
             self.given[version.module] = version.sha256
         if new:
             self.finished = self.round = round_index

@@ -13,14 +13,14 @@ import pytest
 from node.aggregation import Update, combine
 from node.log import NodeLog
 from node.model.schema import initial_module
-from node.payload import Values, size_bytes
+from node.payload import Payload, Values, size_bytes
 from node.plan import CLUSTER_TIER, Module, Plan, Precision, Relay
 from node.precision import on_grid
 from node.roles.feedback import sent
 from node.roles.held import Held
 from node.roles.journal import Journal, Kept, Progress
 from node.roles.private import Private
-from tests.federation import ArithmeticLearner, federation, make_plan, module, samples_of, step
+from tests.federation import ArithmeticLearner, Federation, federation, make_plan, module, samples_of, step
 from tests.roles.clusters import cluster_plan, graph
 
 DEEP = {"cloud": None, "r0": "cloud", "e0": "r0", "e1": "r0", "d0": "e0", "d1": "e0", "d2": "e1"}
@@ -88,18 +88,27 @@ def test_every_tier_has_the_same_bytes(plan: Plan, monkeypatch: pytest.MonkeyPat
         async with federation(plan, monkeypatch) as running:
             await running.rounds(2)
             await running.rounds(1)
-            status = await running.until("ready")
-            versions = {node.node: dict(node.versions) for node in status.nodes}
-            final = await running.modules()
+            final, digests = await running.modules(), {}
             for one in plan.modules:
                 values = final[plan.root.id, one.name]
+                digests[one.name] = Payload(one, values).sha256.hex()[:12]
                 assert values.tobytes() == expected(plan, one, 3).tobytes(), one.name
-                assert len({held[one.name] for held in versions.values()}) == 1
+            await _have(running, digests)
             for event in running.kind("transfer"):
                 most = sum(size_bytes(one) for one in plan.modules if one.name in event["modules"])
                 assert event["bytes"] <= most * len(event["origins"])
 
     asyncio.run(run())
+
+
+async def _have(running: Federation, versions: Mapping[str, str]) -> None:
+    """Heartbeats say what all nodes below the root have."""
+    async with asyncio.timeout(10):
+        while True:
+            below = (await running.until("ready")).nodes[1:]
+            if all(node.versions[name] == digest for node in below for name, digest in versions.items()):
+                return
+            await asyncio.sleep(0.05)
 
 
 def own_and_aggregate(plan: Plan, one: Module, rounds: int) -> tuple[dict[str, Values], Values]:

@@ -48,7 +48,8 @@ def _circulation(scenario: Scenario, module: Module, method: Method, network: Ne
     if mix := said.get("mix"):
         found["mix"] = _SHARES.get(mix, mix)
     found["precision"] = said.get("precision", Precision.FP32)
-    if found["precision"] is not Precision.FP32 and CLUSTER_TIER in found["periods"]:
+    near = method.d2d if method.adaptive else CLUSTER_TIER in found["periods"]
+    if near and found["precision"] is not Precision.FP32:
         found["relay"] = _relay_of_quantised(scenario, where, method, said.get("relay"))
     return found
 

@@ -20,7 +20,7 @@ from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import HffmError
 from node.payload import Payload, decode, header
-from node.plan import Cluster, Gossip, Module, Tensor
+from node.plan import Circulation, Cluster, Gossip, Module, Tensor
 from node.roles.admission import check_manifest, check_peer
 from node.wire.codec import PUSHED
 from node.wire.intake import Partial
@@ -232,7 +232,9 @@ def try_manifest(rng: random.Random, count: int) -> None:
     if rng.random() < 0.5:
         module = check_manifest(PLAN, told, ["d1"])
     else:
-        module = check_peer(PLAN, rng.choice(CLUSTERS), 0, rng.choice(DEVICES), told, rng.choice(NAMES))
+        module = check_peer(
+            Circulation(PLAN), PLAN, rng.choice(CLUSTERS), 0, rng.choice(DEVICES), told, rng.choice(NAMES)
+        )
     assert module is MODULE
     assert told.size_bytes < 70_000
     assert np.isfinite(told.weight)

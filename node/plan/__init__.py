@@ -4,6 +4,7 @@ Tiers are named; "device" is the lowest. With device-to-device links the tier "c
 of each cluster, between the devices and their parent. Rounds count from 0.
 """
 
+from node.plan.circulation import Circulation, CirculationChange
 from node.plan.cluster import Cluster, Gossip, Turn
 from node.plan.limits import Limits
 from node.plan.modules import CLUSTER_TIER, Module, Precision, Relay, Tensor
@@ -22,6 +23,8 @@ __all__ = [
     "PLAN_FORMAT",
     "SOURCES",
     "Adapters",
+    "Circulation",
+    "CirculationChange",
     "Cluster",
     "EncoderLayers",
     "Experts",

@@ -19,6 +19,9 @@ class Policy(Frozen):
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     # Rounds: every period divides it.
     longest: Annotated[int, Field(ge=1, le=1024)] = 8
+    modules: tuple[
+        str, ...
+    ] = ()  # that it decides on; in a scenario: none, for all that no rule gives periods
 
     @model_validator(mode="after")
     def _one_budget(self) -> Policy:

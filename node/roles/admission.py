@@ -9,7 +9,7 @@ from hffm.v1.payload_pb2 import PURPOSE_AGGREGATE, PURPOSE_SNAPSHOT, PURPOSE_UPD
 
 from node.errors import BusyError, PayloadLate, PayloadRefused, PlanError
 from node.payload import largest_size_bytes, values_bytes
-from node.plan import CLUSTER_TIER, Cluster, Module, Plan, Relay
+from node.plan import CLUSTER_TIER, Circulation, Cluster, Module, Plan, Relay
 from node.wire.digest import DIGEST_BYTES, announces_digest
 from node.wire.stream import WINDOW_BYTES
 
@@ -71,14 +71,22 @@ def _check_digest(manifest: Manifest, trailed: bool) -> None:
         raise PayloadRefused(f"module '{manifest.module}': a digest has {DIGEST_BYTES} bytes")
 
 
-def check_peer(plan: Plan, cluster: Cluster, attempt: int, me: str, manifest: Manifest, peer: str) -> Module:
+def check_peer(
+    circulation: Circulation,
+    plan: Plan,
+    cluster: Cluster,
+    attempt: int,
+    me: str,
+    manifest: Manifest,
+    peer: str,
+) -> Module:
     """The same for what comes device to device, along the tree of the cluster as it stands in this attempt."""
     if manifest.attempt > attempt:
         raise BusyError(f"'{me}' has not heard yet of attempt {manifest.attempt} at round {manifest.round}")
     if manifest.attempt < attempt:
         raise PayloadLate(f"attempt {manifest.attempt} at round {manifest.round} is over: {attempt} is on")
     module = plan.module(manifest.module)
-    if module is not None and not module.due(CLUSTER_TIER, manifest.round):
+    if module is not None and not circulation.due(module, CLUSTER_TIER, manifest.round):
         raise PayloadRefused(f"module '{module.name}' does not go device to device in round {manifest.round}")
     sender = manifest.sender
     if manifest.step >= (cluster.gossip.iterations if cluster.gossip is not None else 1):

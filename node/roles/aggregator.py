@@ -17,7 +17,7 @@ from node.aggregation import Collection, Drift, Update, collection_for
 from node.errors import BusyError, PayloadLate, PayloadRefused, RunError, UnreachableError
 from node.log import NodeLog
 from node.payload import Payload, Values
-from node.plan import Module, Plan
+from node.plan import CirculationChange, Module, Plan
 from node.roles.admission import check_manifest
 from node.roles.feedback import sent
 from node.roles.held import Held
@@ -25,6 +25,7 @@ from node.roles.journal import Kept, Progress
 from node.roles.member import Member
 from node.roles.regrouping import Regrouping
 from node.waiting import Change
+from node.wire.circulating import message_of
 from node.wire.family import Family
 from node.wire.intake import Key, Partial, key_of
 from node.wire.tls import Tls
@@ -76,8 +77,10 @@ class Aggregator(Member):
     def ordered(self) -> int:
         return self._ordered
 
-    async def order(self, rounds: int) -> None:
-        """Keeps that so many rounds have been asked for, from the first one on."""
+    async def order(self, rounds: int, change: CirculationChange | None) -> None:
+        """Keeps that so many rounds have been asked for, from the first one on, and how the new ones circulate."""
+        if change is not None:
+            self.circulation.follow(change)
         self._ordered = rounds
         await self.keep()
 
@@ -87,7 +90,7 @@ class Aggregator(Member):
         """Rounds first_round ... first_round + count - 1; the result of the last one is not handed back yet."""
         at, end = first_round, first_round + count
         while at < end:
-            stride = self.plan.stride(self.node.tier, end - at, at)
+            stride = self.circulation.stride(self.node.tier, end - at, at)
             last = at + stride - 1
             if last > self.finished:
                 await self._round(at, stride)
@@ -205,6 +208,8 @@ class Aggregator(Member):
     async def _children_run(self, first: int, count: int) -> dict[str, str]:
         """Rounds of the children; their cluster may have to begin an exchange anew on the way."""
         command, limit_s = pb.Run(first_round=first, count=count), self._patience_s(count)
+        if (change := self.circulation.at(first)) is not None:
+            command.circulation.CopyFrom(message_of(change))
         what, deadline = f"round {first + count - 1}", time.monotonic() + limit_s
         if self._regrouping is None:
             return await self.family.command(command, what, limit_s)
@@ -254,7 +259,7 @@ class Aggregator(Member):
 
     async def _report_up(self, round_index: int) -> None:
         parent = self.plan.node(self.node.parent or "")
-        due = [h for h in self.held.values() if h.module.due(parent.tier, round_index)]
+        due = [h for h in self.held.values() if self.circulation.due(h.module, parent.tier, round_index)]
         updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in due if h.weight > 0]
         self.phase = "sending"
         try:
@@ -284,7 +289,7 @@ class Aggregator(Member):
             return module
         if manifest.round != self._open_round:
             self._refuse_out_of_turn(manifest, peer)
-        if not module.due(self.node.tier, manifest.round):
+        if not self.circulation.due(module, self.node.tier, manifest.round):
             raise PayloadRefused(f"module '{module.name}' is not averaged here in round {manifest.round}")
         return module
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.plan import Plan
+from node.plan import Circulation, Plan
 
 
 class Battery:
     """Joules for training (seconds per sample times computing power), and for sending its modules to its parent."""
 
-    def __init__(self, plan: Plan, device: str) -> None:
+    def __init__(self, plan: Plan, device: str, circulation: Circulation) -> None:
         self._plan = plan
+        self._circulation = circulation
         self._node = plan.node(device)
 
     def lasts(self, round_index: int, train_samples: Mapping[str, int]) -> bool:
@@ -29,7 +30,7 @@ class Battery:
     def _sending_j(self, round_index: int) -> float:
         parent = self._plan.node(self._node.parent or "")
         link = self._plan.link_at(self._node.id, parent.id, round_index)
-        due = [m for m in self._plan.modules if m.due(parent.tier, round_index)]
+        due = [m for m in self._plan.modules if self._circulation.due(m, parent.tier, round_index)]
         own = [m.name for m in due if self._plan.holds(self._node.id, m.name)]
         if link is None or not own:
             return 0.0

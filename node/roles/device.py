@@ -45,7 +45,7 @@ class Device(Member):
         super().__init__(plan, node_id, log, tls)
         cluster = plan.cluster_of(node_id)
         self.neighbour = Neighbour(self, cluster) if cluster is not None else None
-        self.battery = Battery(plan, node_id)
+        self.battery = Battery(plan, node_id, self.circulation)
         own = (
             plan.computing == "modelled"
         )  # which rests, and is not to hold up the other devices of this process
@@ -100,7 +100,7 @@ class Device(Member):
         return (
             round_index < last
             or self.neighbour is not None
-            or any(not m.due(self._parent_tier, round_index) for m in own)
+            or any(not self.circulation.due(m, self._parent_tier, round_index) for m in own)
             or bool(self.private.kept())
         )
 
@@ -151,8 +151,9 @@ class Device(Member):
     def _quantise(self, round_index: int) -> None:
         """What goes out now is from here on what this device holds."""
         near = CLUSTER_TIER if self.neighbour is not None else self._parent_tier
+        due_at = self.circulation.due
         for name, held in self.held.items():
-            due = {tier for tier in (near, self._parent_tier) if held.module.due(tier, round_index)}
+            due = {tier for tier in (near, self._parent_tier) if due_at(held.module, tier, round_index)}
             if due and held.weight > 0 and held.round == round_index:
                 values = feedback.sent(self.private, held.module, self.node.tier, held.values, round_index)
                 self.held[name] = replace(held, values=values)
@@ -213,7 +214,8 @@ class Device(Member):
     # -- sending ------------------------------------------------------------------------------------------
 
     def _upward(self, round_index: int) -> list[Module]:
-        return [m for m in self.plan.modules if m.due(self._parent_tier, round_index)]
+        due = self.circulation.due
+        return [m for m in self.plan.modules if due(m, self._parent_tier, round_index)]
 
     @property
     def _parent_tier(self) -> str:
@@ -222,7 +224,10 @@ class Device(Member):
     async def _circulate(self, round_index: int) -> None:
         self.phase = "sending"
         if self.neighbour is not None:
-            near = [m.name for m in self.neighbour.concerned() if m.due(CLUSTER_TIER, round_index)]
+            due = (
+                m for m in self.neighbour.concerned() if self.circulation.due(m, CLUSTER_TIER, round_index)
+            )
+            near = [m.name for m in due]
             if near:
                 hand_up = {m.name for m in self._upward(round_index)}
                 await self.neighbour.circulate(round_index, near, hand_up=hand_up)
@@ -233,7 +238,7 @@ class Device(Member):
             await self.neighbour.done_again()
         reports = self.neighbour is None or self.neighbour.reports(round_index)
         upward = [m for m in self._upward(round_index) if m.name in self.held]
-        mine = [m.name for m in upward if reports or not m.over_d2d]
+        mine = [m.name for m in upward if reports or not self.circulation.over_d2d(m, round_index)]
         held = [self.held[name] for name in mine if self.held[name].weight > 0]
         try:
             updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in held]

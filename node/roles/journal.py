@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from node.errors import PayloadError, StateError
 from node.log import NodeLog
 from node.payload import Payload, decode, exact
-from node.plan import Plan
+from node.plan import CirculationChange, Plan
 from node.roles.held import Held
 from node.wire.intake import Key
 
@@ -57,6 +57,7 @@ class Progress(_Strict):
     given: dict[str, str] = {}  # module -> digest (hex) of what the parent gave last
     taken: tuple[Key, ...] = ()  # updates that are in the modules: pushed again, they are not counted again
     handed_up: tuple[str, ...] = ()  # modules of the last exchange among devices that went on to the parent
+    circulation: tuple[CirculationChange, ...] = ()  # what was decided on the way, round by round
     events: tuple[str, ...] = ()  # said by the node and not yet kept by the root
 
 

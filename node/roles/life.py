@@ -26,6 +26,7 @@ from node.roles.member import Member, Reshape, by_nobody
 from node.roles.root import Root
 from node.wire.book import EventBook
 from node.wire.budget import Budget
+from node.wire.circulating import change_of
 from node.wire.codec import add_exchange
 from node.wire.control import ControlService
 from node.wire.door import Door
@@ -188,6 +189,9 @@ async def _obey_all(
 
 async def _obey(node: Aggregator | Device, command: Command) -> None:
     if isinstance(command, pb.Run):
+        if command.HasField("circulation"):
+            node.circulation.follow(change_of(command.circulation))
+        node.circulation.tell(command.first_round + command.count)
         await node.run(command.first_round, command.count)
     elif isinstance(command, pb.Install):
         await node.install(command.round, list(command.versions))

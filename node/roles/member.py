@@ -15,7 +15,7 @@ from node.log import NodeLog
 from node.meter import Meter
 from node.model.schema import initial_module
 from node.payload import Payload, Values
-from node.plan import LinkKind, Plan
+from node.plan import Circulation, LinkKind, Plan
 from node.precision import on_grid
 from node.roles.held import Held
 from node.roles.journal import Journal, Kept, Progress
@@ -47,6 +47,7 @@ class Member:
         self.log = log
         self.meter = Meter(log, self.node.watts)
         self.modules = {m.name: m for m in plan.modules}
+        self.circulation = Circulation(plan)
         mine = [m for m in plan.modules if plan.holds(node_id, m.name)]
         self.held = {m.name: Held(m, on_grid(m, initial_module(m, plan.seed)), -1) for m in mine}
         self.private = Private()
@@ -87,6 +88,8 @@ class Member:
     def restore(self, kept: Kept) -> None:
         self.held = dict(kept.held)
         self.finished = self.round = kept.progress.finished
+        for change in kept.progress.circulation:
+            self.circulation.follow(change)
         self.given |= {name: bytes.fromhex(digest) for name, digest in kept.progress.given.items()}
         self.private.restore(kept.private)
 
@@ -96,7 +99,8 @@ class Member:
 
     def progress(self) -> Progress:
         given = {name: digest.hex() for name, digest in self.given.items()}
-        return Progress(finished=self.finished, given=given, events=tuple(self.unkept_events()))
+        changes, events = self.circulation.changes, tuple(self.unkept_events())
+        return Progress(finished=self.finished, given=given, circulation=changes, events=events)
 
     async def keep(self) -> None:
         """Journals what is done here. Raises StateError."""

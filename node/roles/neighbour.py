@@ -247,12 +247,14 @@ class Neighbour:
     def admit(self, manifest: Manifest, peer: str) -> Module:
         now = self._member.round
         what = f"payload of round {manifest.round} from '{peer}'"
-        if manifest.round > now + 1:  # or this device is in a new life, and does not know yet
+        told = self._member.circulation.is_known(manifest.round)
+        if manifest.round > now + 1 or not told:  # or this device is in a new life, and does not know yet
             raise BusyError(f"{what} is early: '{self._me}' is in round {now}")
         if manifest.round < now - 1:  # an exchange may be done again for the others
             raise PayloadLate(f"{what} is late: '{self._me}' is in round {now}")
         view = self.view(manifest.round)
-        return check_peer(self._member.plan, view.cluster, view.attempt, self._me, manifest, peer)
+        circulation, plan = self._member.circulation, self._member.plan
+        return check_peer(circulation, plan, view.cluster, view.attempt, self._me, manifest, peer)
 
     def land(self, manifest: Manifest, module: Module, peer: str) -> Landing:
         """What goes on as it comes lands in a window; what ends here, in a buffer of its own."""

@@ -11,7 +11,7 @@ from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_UPDATE
 
 from node.log import NodeLog
-from node.plan import CLUSTER_TIER, Cluster, Plan
+from node.plan import CLUSTER_TIER, Circulation, Cluster, Plan
 from node.roles.held import Held
 from node.roles.survivors import Survivors
 from node.wire.family import Family
@@ -24,6 +24,7 @@ class Parent(Protocol):
     """What the aggregator above the cluster has."""
 
     held: dict[str, Held]
+    circulation: Circulation
 
     def taken(self, key: Key) -> bool:
         """Whether it has this update."""
@@ -73,19 +74,19 @@ class Regrouping:
     def has_delivered(self, round_index: int) -> bool:
         """Whether a head, or one before it, has sent every module that somebody in the cluster trains."""
         samples = [self._family.children[c].samples for c in self.at(round_index).members]
-        tier = self._plan.node(self._planned.parent).tier
+        tier, circulation = self._plan.node(self._planned.parent).tier, self._parent.circulation
         return all(
             any(self._parent.taken(Key(round_index, m.name, head, PURPOSE_UPDATE)) for head in self.heads)
             for m in self._plan.modules
-            if m.over_d2d and m.due(tier, round_index)
+            if circulation.over_d2d(m, round_index) and circulation.due(m, tier, round_index)
             if m.name in self._parent.held and any(of.get(m.name) for of in samples)
         )
 
     def _has_all(self, round_index: int) -> bool:
         """Whether nobody waits any more for what a round's exchange in the cluster was for."""
-        tier = self._plan.node(self._planned.parent).tier
-        near = [m for m in self._plan.modules if m.due(CLUSTER_TIER, round_index)]
-        return all(m.due(tier, round_index) for m in near) and self.has_delivered(round_index)
+        tier, circulation = self._plan.node(self._planned.parent).tier, self._parent.circulation
+        near = [m for m in self._plan.modules if circulation.due(m, CLUSTER_TIER, round_index)]
+        return all(circulation.due(m, tier, round_index) for m in near) and self.has_delivered(round_index)
 
     def _is_away(self, child: str) -> bool:
         """A session that has just broken may be opened anew; one that was given up, or never was, is missed."""

@@ -10,8 +10,10 @@ from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import BusyError, HffmError
 from node.payload import Payload
+from node.plan import CirculationChange
 from node.roles.aggregator import Aggregator
 from node.wire.book import EventBook
+from node.wire.circulating import check_change
 
 MOST_ROUNDS = 10**6  # at a time
 
@@ -26,7 +28,7 @@ class Root:
         self._state = "joining"
         self._failure: HffmError | None = None
         self._rounds_done = aggregator.finished + 1
-        self._orders: asyncio.Queue[int] = asyncio.Queue()
+        self._orders: asyncio.Queue[tuple[int, CirculationChange | None]] = asyncio.Queue()
         self.stopped = asyncio.Event()  # an orchestrator said Stop
         self.stop_reason = ""
 
@@ -38,21 +40,21 @@ class Root:
                 await self._aggregator.install_below(self._rounds_done - 1)
             if self._aggregator.ordered > self._rounds_done:
                 self._state = "running"
-                await self._rounds(self._aggregator.ordered - self._rounds_done)
+                await self._rounds(self._aggregator.ordered - self._rounds_done, None)
             self._aggregator.phase = self._state = "ready"
             while True:
-                await self._rounds(await self._orders.get())
+                await self._rounds(*await self._orders.get())
                 self._aggregator.phase = self._state = "ready"
         except HffmError as error:
             self._fail(error)
             await self.stopped.wait()  # an orchestrator wants to know why, and to fetch the events
 
-    async def _rounds(self, count: int) -> None:
+    async def _rounds(self, count: int, change: CirculationChange | None) -> None:
         first, end = self._rounds_done, self._rounds_done + count
-        await self._aggregator.order(end)
-        plan, tier = self._aggregator.plan, self._aggregator.node.tier
+        await self._aggregator.order(end, change)
+        circulation, tier = self._aggregator.circulation, self._aggregator.node.tier
         while first < end:
-            stride = plan.stride(tier, end - first, first)
+            stride = circulation.stride(tier, end - first, first)
             await self._aggregator.run(first, stride)
             await self._aggregator.install_below(first + stride - 1)
             first += stride
@@ -88,13 +90,17 @@ class Root:
             nodes=self._aggregator.statuses(),
         )
 
-    def start_rounds(self, count: int) -> int:
+    def start_rounds(self, count: int, change: CirculationChange | None, reason: str) -> int:
         if not 1 <= count <= MOST_ROUNDS:
             raise BusyError(f"{count} rounds asked for: ask for 1 to {MOST_ROUNDS}")
         if self._state != "ready":
             raise BusyError(f"the run is {self._state}: rounds start when it is ready, see `hffm status`")
+        if change is not None:
+            check_change(self._aggregator.plan, change, self._rounds_done)
+            log = self._aggregator.log
+            log.emit("decided", round=change.first_round, periods=change.periods, reason=reason)
         self._state = "running"
-        self._orders.put_nowait(count)
+        self._orders.put_nowait((count, change))
         return self._rounds_done
 
     async def snapshot(self) -> Sequence[tuple[Manifest, Payload]]:

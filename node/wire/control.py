@@ -10,7 +10,9 @@ from hffm.v1 import control_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
 from node.payload import Payload
+from node.plan import CirculationChange
 from node.wire.book import EventBook
+from node.wire.circulating import change_of
 from node.wire.pacing import CHUNK_BYTES
 from node.wire.status import Context, answering
 
@@ -22,8 +24,9 @@ class Controlled(Protocol):
 
     def report(self) -> pb.StatusReply: ...
 
-    def start_rounds(self, count: int) -> int:
-        """Index of the first round; BusyError while rounds run or before all are ready."""
+    def start_rounds(self, count: int, change: CirculationChange | None, reason: str) -> int:
+        """Index of the first round; BusyError while rounds run or before all are ready, ProtocolError for a change
+        of circulation that is not possible now."""
         ...
 
     async def snapshot(self) -> Sequence[tuple[Manifest, Payload]]: ...
@@ -40,7 +43,9 @@ class ControlService(rpc.ControlServicer):
 
     async def StartRounds(self, request: pb.StartRoundsRequest, context: Context) -> pb.StartRoundsReply:
         async with answering(context):
-            return pb.StartRoundsReply(first_round=self._root.start_rounds(request.count))
+            change = change_of(request.circulation) if request.HasField("circulation") else None
+            first_round = self._root.start_rounds(request.count, change, request.reason)
+            return pb.StartRoundsReply(first_round=first_round)
         raise AssertionError("answering ends the call")
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchReply]:

@@ -12,7 +12,9 @@ from hffm.v1 import control_pb2_grpc as rpc
 from hffm.v1.payload_pb2 import Manifest
 
 from node.errors import IdentityError, PayloadCorrupt
+from node.plan import CirculationChange
 from node.wire.channels import Channels
+from node.wire.circulating import message_of
 from node.wire.status import is_broken_connection, to_error
 from node.wire.tls import Tls
 
@@ -44,9 +46,14 @@ class Operator:
             raise to_error(error, self._target) from error
         return True
 
-    async def start_rounds(self, count: int) -> int:
-        """Index of the first round."""
-        reply = await self._ask(self._stub.StartRounds(pb.StartRoundsRequest(count=count), timeout=_CALL_S))
+    async def start_rounds(
+        self, count: int, change: CirculationChange | None = None, reason: str = ""
+    ) -> int:
+        """Index of the first round. `change`: how modules circulate from there on; `reason`: a JSON object."""
+        request = pb.StartRoundsRequest(count=count, reason=reason)
+        if change is not None:
+            request.circulation.CopyFrom(message_of(change))
+        reply = await self._ask(self._stub.StartRounds(request, timeout=_CALL_S))
         return int(reply.first_round)
 
     async def watch(self, first: int = 0) -> AsyncIterator[str]:

@@ -11,6 +11,7 @@ import typer
 from orchestrator.commands.options import AsJson
 
 if TYPE_CHECKING:
+    from orchestrator.record.decisions import Made
     from orchestrator.record.modules import AtTier, ModuleFigures
 
 _HEADERS = (
@@ -30,18 +31,24 @@ def modules(
     """Print the modules of a run: size, contributors and versions by tier, and how far versions drifted apart.
 
     Drift: distance of what came together at a tier to its mean, as a share of the mean's norm. At end: the same of
-    last versions that never came together.
+    last versions that never came together. Of a network-aware run also: what was decided, and why.
     """
     from orchestrator.commands.tables import show_table
+    from orchestrator.record.decisions import decisions
     from orchestrator.record.modules import module_figures
     from orchestrator.record.runs import load_run
 
-    found = module_figures(load_run(run, allow_incomplete=True))
+    loaded = load_run(run, allow_incomplete=True)
+    found, made = module_figures(loaded), decisions(loaded)
     if as_json:
-        typer.echo(json.dumps({"modules": [one.model_dump() for one in found]}, indent=1))
+        told = {"modules": found, "decisions": made}
+        typer.echo(json.dumps({k: [one.model_dump() for one in v] for k, v in told.items()}, indent=1))
         return
     lines = [line for one in found for line in _lines(one)]
     show_table(f"Modules of {run}", _HEADERS, lines, numbers_from=1)
+    if made:
+        told = [line for one in made for line in _decided(one)]
+        show_table("Decisions", ["from round", "module", "averaged every", "because"], told, numbers_from=4)
 
 
 def _lines(one: ModuleFigures) -> list[list[str]]:
@@ -65,6 +72,17 @@ def _at(tier: AtTier) -> list[str]:
         _percent(drift[0] if drift else None),
         _percent(drift[-1] if drift else None),
     ]
+
+
+def _decided(one: Made) -> list[list[str]]:
+    """A line per module, then what ended the steps."""
+    lines = []
+    for module, periods in one.periods.items():
+        every = ", ".join(f"{p} at {tier}" for tier, p in periods.items())
+        lines.append([str(one.round), module, every, one.reasons.get(module, "")])
+    if one.latency_s is None or one.energy_j is None:
+        return lines
+    return [*lines, ["", "", f"{one.latency_s:.4g} s, {one.energy_j:.4g} J a round", f"then: {one.stopped}"]]
 
 
 def _percent(share: float | None) -> str:

@@ -87,6 +87,8 @@ def _decided(scenario: Scenario, plan: Plan) -> Plan:
     if scenario.policy is None:
         why = f"'{plan.method}' needs a budget: add e.g. `policy: {{budget_s: 5}}`"
         raise scenario.error("methods", why)
+    if scenario.policy.modules:
+        raise scenario.error("policy.modules", "leave it out: `circulation` names what keeps its own periods")
     free = [m.name for m in plan.modules if not m.periods]
     if robust := [m.name for m in plan.modules if m.robust is not None and m.name in free]:
         why = (
@@ -96,7 +98,8 @@ def _decided(scenario: Scenario, plan: Plan) -> Plan:
     decision = decide(plan, scenario.policy, free, {})
     if not decision.feasible:
         raise scenario.error("policy", f"{decision.stopped}; raise the budget, or `longest`")
-    return under(plan, decision.periods).replace(policy=scenario.policy)
+    policy = scenario.policy.model_copy(update={"modules": tuple(free)})
+    return under(plan, decision.periods).replace(policy=policy)
 
 
 def _needs_two_tiers(scenario: Scenario, network: Network, method: str) -> None:

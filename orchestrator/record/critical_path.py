@@ -60,7 +60,9 @@ def longest(spans: Iterable[Span]) -> Span:
 
 
 def period(plan: Plan) -> int:
-    """Rounds after which the circulation of all modules repeats."""
+    """Rounds after which the circulation of all modules repeats, or is decided anew."""
+    if plan.policy is not None:
+        return plan.policy.longest
     return lcm(*(p for m in plan.modules for p in m.periods.values()), 1)
 
 

@@ -107,6 +107,14 @@ class Aggregated(Said):
     norm: Amount | None = None  # of the mean
 
 
+class Decided(Said):
+    """How modules circulate from a round on."""
+
+    round: Round
+    periods: dict[str, dict[str, Annotated[int, Field(ge=1)]]]
+    reason: str = ""  # JSON
+
+
 class Consented(Said):
     """One iteration of a consensus at one device."""
 
@@ -172,6 +180,7 @@ class Events:
     transfers: list[Transfer] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     aggregated: list[Aggregated] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
     consensus: list[Consented] = field(default_factory=list)
     rounds: list[RoundClosed] = field(default_factory=list)
     installed: list[Installed] = field(default_factory=list)
@@ -192,6 +201,7 @@ _KINDS: dict[str, tuple[str, type[Said]]] = {
     "transfer": ("transfers", Transfer),
     "metric": ("metrics", Metric),
     "aggregated": ("aggregated", Aggregated),
+    "decided": ("decided", Decided),
     "consensus": ("consensus", Consented),
     "round": ("rounds", RoundClosed),
     "installed": ("installed", Installed),

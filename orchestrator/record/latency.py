@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from node.plan import Plan
 from orchestrator.cost.pricing import Cost
-from orchestrator.record.critical_path import CriticalPath, is_priced
+from orchestrator.record.course import Course
+from orchestrator.record.critical_path import CriticalPath, Span, chain, is_priced
 from orchestrator.record.events import Amount, Events, Transfer
 
 
@@ -35,9 +36,16 @@ def latency(plan: Plan, events: Events, used: range, modelled: Cost | None) -> L
     modelled_parts = modelled.parts.get("latency_s", {}) if modelled else {}
     if not used:
         return Latency(modelled=modelled_s, modelled_parts=modelled_parts)
-    measured = CriticalPath(plan, events, with_training=True).over(used)
-    sent = CriticalPath(plan, events, with_training=False).over(used)
-    replayed = CriticalPath(plan, events, with_training=False, replayed=True).over(used)
+
+    course = Course(plan, events)
+
+    def path(training: bool, replayed: bool = False) -> Span:
+        return chain(
+            CriticalPath(part, events, with_training=training, replayed=replayed).over(rounds)
+            for part, rounds in course.parts(used)
+        )
+
+    measured, sent, replayed = path(True), path(False), path(False, replayed=True)
     return Latency(
         modelled=modelled_s,
         modelled_parts=modelled_parts,
@@ -46,7 +54,7 @@ def latency(plan: Plan, events: Events, used: range, modelled: Cost | None) -> L
         measured_parts={part: s / len(used) for part, s in sorted(measured.parts.items())},
         wall=_wall_s(plan, events),
         replayed=replayed.seconds / len(used),
-        install_s=install_s(plan, events.transfers, used),
+        install_s=install_s(course, events.transfers, used),
     )
 
 
@@ -60,12 +68,14 @@ def _wall_s(plan: Plan, events: Events) -> float | None:
     return total / count if count else None
 
 
-def install_s(plan: Plan, transfers: Sequence[Transfer], rounds: range) -> float:
+def install_s(course: Course, transfers: Sequence[Transfer], rounds: range) -> float:
     """Seconds per round of the way back that the modelled latency leaves out: per round, the longest chain
     of aggregates that were handed down."""
     by_round: dict[int, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for t in transfers:
-        if t.round is not None and t.round in rounds and t.purpose == "aggregate" and not is_priced(plan, t):
+        if t.round is None or t.round not in rounds or t.purpose != "aggregate":
+            continue
+        if not is_priced(course.at(t.round), t):
             below = by_round[t.round][t.src]
             below[t.dst] = below.get(t.dst, 0.0) + t.seconds
     total = sum(max(_depth_s(below, src, ()) for src in list(below)) for below in by_round.values())

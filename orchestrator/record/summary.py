@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict
 from node.plan import CLUSTER_TIER, Plan
 from orchestrator.cost.pricing import Cost
 from orchestrator.record.accuracy import Accuracy, accuracy
+from orchestrator.record.course import Course
 from orchestrator.record.critical_path import period
 from orchestrator.record.events import Aggregated, Amount, Events, read_events
 from orchestrator.record.latency import Latency, latency
@@ -162,6 +163,8 @@ def summarize(
     events = raw_events if isinstance(raw_events, Events) else read_events(raw_events)
     rounds = _rounds(plan, events)
     used = range(rounds.used)
+    if modelled is not None and events.decided and used:
+        modelled = Course(plan, events).price(used)
     costs = modelled.parts if modelled else {}
     return Summary(
         run_id=plan.run_id,

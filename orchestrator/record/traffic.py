@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from node.plan import Plan
+from orchestrator.record.course import Course
 from orchestrator.record.critical_path import is_priced, part_of
 from orchestrator.record.events import Amount, Events, Phase, Transfer
 
@@ -140,8 +141,9 @@ def energy(
     if not rounds:
         return Energy(modelled=modelled, modelled_parts=modelled_parts)
     sent = [t for t in events.transfers if t.round is not None and t.round in rounds]
-    priced = [t for t in sent if is_priced(plan, t)]
-    left_out = [t for t in sent if t.purpose == "aggregate" and not is_priced(plan, t)]
+    course = Course(plan, events)
+    priced = [t for t in sent if is_priced(course.at(t.round), t)]
+    left_out = [t for t in sent if t.purpose == "aggregate" and not is_priced(course.at(t.round), t)]
     computed = [p for p in events.phases if p.round is not None and p.round in rounds]
     return Energy(
         modelled=modelled,

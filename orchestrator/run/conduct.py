@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
 
 from hffm.v1.control_pb2 import StatusReply
 
@@ -21,19 +20,12 @@ from node.security import Security
 from node.wire.book import Dedupe
 from node.wire.operator import Operator
 from node.wire.status import error_named
+from orchestrator.run.deciding import Deciding, Keeping
 from orchestrator.run.progress import Progress
 from orchestrator.run.securing import operator_tls
 
 _POLL_S = 0.1
 _GRACE_S = 3.0  # for the tree to say why, once a process has ended
-
-
-class Keeping(Protocol):
-    """What is kept of a run."""
-
-    def event(self, event: dict[str, Any]) -> None: ...
-
-    def add_module(self, holder: str, module: str, data: bytes) -> None: ...
 
 
 async def conduct(
@@ -56,14 +48,15 @@ async def conduct(
     operator = Operator(plan.root.id, plan.root.address or "", operator_tls(plan, security.certs))
     nodes = Nodes(plan, operator, Restarts(launcher, restarts, progress.say), logs)
     watching: asyncio.Future[None] | None = None
+    deciding = Deciding(plan, plan.policy, keep) if plan.policy is not None else None
     try:
         progress.say(f"starting {len(plan.nodes)} nodes")
         await asyncio.to_thread(launcher.start, plan, folder / "plan.json", logs, security.options)
         await nodes.until("up", plan.limits.connect_s)
-        watching = asyncio.ensure_future(watch(operator, keep, progress))
+        watching = asyncio.ensure_future(watch(operator, deciding or keep, progress))
         await nodes.until("ready", plan.limits.join_s + _GRACE_S)
         progress.say("running")
-        await _rounds(nodes, operator, rounds)
+        await _rounds(nodes, operator, rounds, deciding)
         progress.say("collecting modules")
         await nodes.persist(lambda: fetch_modules(operator, keep))
         progress.say("stopping")
@@ -77,11 +70,12 @@ async def conduct(
         await asyncio.to_thread(launcher.stop, _GRACE_S)
 
 
-async def _rounds(nodes: Nodes, operator: Operator, rounds: int) -> None:
+async def _rounds(nodes: Nodes, operator: Operator, rounds: int, deciding: Deciding | None) -> None:
     """A root in a new life goes on by itself with what it has been asked for."""
-    while (missing := rounds - (await nodes.until("ready", None)).rounds_done) > 0:
+    while (done := (await nodes.until("ready", None)).rounds_done) < rounds:
+        order = (rounds - done, None, "") if deciding is None else await deciding.next(done, rounds - done)
         with suppress(BusyError, PeerError):  # it has gone on with them already, or is in a new life
-            await operator.start_rounds(missing)
+            await operator.start_rounds(*order)
 
 
 async def watch(operator: Operator, keep: Keeping, progress: Progress | None) -> None:

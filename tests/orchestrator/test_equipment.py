@@ -10,7 +10,7 @@ import pytest
 from node.errors import ScenarioError
 from node.learning.partition import deal_task
 from node.learning.sources import open_corpus
-from node.plan import Plan
+from node.plan import Circulation, Plan
 from node.roles.battery import Battery
 from orchestrator.plans.resolve import resolve
 from tests.orchestrator.scenarios import scenario, table
@@ -104,11 +104,12 @@ def test_fast_devices_take_less_time_and_batteries_run_out(tmp_path: Path) -> No
     samples = {"gqa": 1000}
 
     def rounds(device: str) -> int:
-        battery = Battery(plan, device)
+        battery = Battery(plan, device, Circulation(plan))
         return next(r for r in range(1000) if not battery.lasts(r, samples))
 
     assert 0 < rounds("device-00") < rounds("device-01")
-    assert Battery(plan_of(tmp_path), "device-00").lasts(10**6, samples)
+    endless = plan_of(tmp_path)
+    assert Battery(endless, "device-00", Circulation(endless)).lasts(10**6, samples)
 
 
 @pytest.mark.parametrize(

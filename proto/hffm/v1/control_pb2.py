@@ -26,7 +26,7 @@ from hffm.v1 import membership_pb2 as hffm_dot_v1_dot_membership__pb2
 from hffm.v1 import payload_pb2 as hffm_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hffm/v1/control.proto\x12\x07hffm.v1\x1a\x18hffm/v1/membership.proto\x1a\x15hffm/v1/payload.proto\"\x0f\n\rStatusRequest\"\x85\x01\n\x0bStatusReply\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x13\n\x0brounds_done\x18\x05 \x01(\r\x12\"\n\x05nodes\x18\x06 \x03(\x0b\x32\x13.hffm.v1.NodeStatus\"#\n\x12StartRoundsRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\'\n\x10StartRoundsReply\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\"\x1c\n\x0cWatchRequest\x12\x0c\n\x04next\x18\x01 \x01(\x04\"-\n\nWatchReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65vent\x18\x02 \x01(\t\"\x11\n\x0fSnapshotRequest\"O\n\rSnapshotReply\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x11.hffm.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x1d\n\x0bStopRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x0b\n\tStopReply2\xb1\x02\n\x07\x43ontrol\x12\x36\n\x06Status\x12\x16.hffm.v1.StatusRequest\x1a\x14.hffm.v1.StatusReply\x12\x45\n\x0bStartRounds\x12\x1b.hffm.v1.StartRoundsRequest\x1a\x19.hffm.v1.StartRoundsReply\x12\x35\n\x05Watch\x12\x15.hffm.v1.WatchRequest\x1a\x13.hffm.v1.WatchReply0\x01\x12>\n\x08Snapshot\x12\x18.hffm.v1.SnapshotRequest\x1a\x16.hffm.v1.SnapshotReply0\x01\x12\x30\n\x04Stop\x12\x14.hffm.v1.StopRequest\x1a\x12.hffm.v1.StopReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hffm/v1/control.proto\x12\x07hffm.v1\x1a\x18hffm/v1/membership.proto\x1a\x15hffm/v1/payload.proto\"\x0f\n\rStatusRequest\"\x85\x01\n\x0bStatusReply\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x13\n\x0brounds_done\x18\x05 \x01(\r\x12\"\n\x05nodes\x18\x06 \x03(\x0b\x32\x13.hffm.v1.NodeStatus\"^\n\x12StartRoundsRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12)\n\x0b\x63irculation\x18\x02 \x01(\x0b\x32\x14.hffm.v1.Circulation\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\'\n\x10StartRoundsReply\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\"\x1c\n\x0cWatchRequest\x12\x0c\n\x04next\x18\x01 \x01(\x04\"-\n\nWatchReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65vent\x18\x02 \x01(\t\"\x11\n\x0fSnapshotRequest\"O\n\rSnapshotReply\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x11.hffm.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x1d\n\x0bStopRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x0b\n\tStopReply2\xb1\x02\n\x07\x43ontrol\x12\x36\n\x06Status\x12\x16.hffm.v1.StatusRequest\x1a\x14.hffm.v1.StatusReply\x12\x45\n\x0bStartRounds\x12\x1b.hffm.v1.StartRoundsRequest\x1a\x19.hffm.v1.StartRoundsReply\x12\x35\n\x05Watch\x12\x15.hffm.v1.WatchRequest\x1a\x13.hffm.v1.WatchReply0\x01\x12>\n\x08Snapshot\x12\x18.hffm.v1.SnapshotRequest\x1a\x16.hffm.v1.SnapshotReply0\x01\x12\x30\n\x04Stop\x12\x14.hffm.v1.StopRequest\x1a\x12.hffm.v1.StopReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,21 +38,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREPLY']._serialized_start=101
   _globals['_STATUSREPLY']._serialized_end=234
   _globals['_STARTROUNDSREQUEST']._serialized_start=236
-  _globals['_STARTROUNDSREQUEST']._serialized_end=271
-  _globals['_STARTROUNDSREPLY']._serialized_start=273
-  _globals['_STARTROUNDSREPLY']._serialized_end=312
-  _globals['_WATCHREQUEST']._serialized_start=314
-  _globals['_WATCHREQUEST']._serialized_end=342
-  _globals['_WATCHREPLY']._serialized_start=344
-  _globals['_WATCHREPLY']._serialized_end=389
-  _globals['_SNAPSHOTREQUEST']._serialized_start=391
-  _globals['_SNAPSHOTREQUEST']._serialized_end=408
-  _globals['_SNAPSHOTREPLY']._serialized_start=410
-  _globals['_SNAPSHOTREPLY']._serialized_end=489
-  _globals['_STOPREQUEST']._serialized_start=491
-  _globals['_STOPREQUEST']._serialized_end=520
-  _globals['_STOPREPLY']._serialized_start=522
-  _globals['_STOPREPLY']._serialized_end=533
-  _globals['_CONTROL']._serialized_start=536
-  _globals['_CONTROL']._serialized_end=841
+  _globals['_STARTROUNDSREQUEST']._serialized_end=330
+  _globals['_STARTROUNDSREPLY']._serialized_start=332
+  _globals['_STARTROUNDSREPLY']._serialized_end=371
+  _globals['_WATCHREQUEST']._serialized_start=373
+  _globals['_WATCHREQUEST']._serialized_end=401
+  _globals['_WATCHREPLY']._serialized_start=403
+  _globals['_WATCHREPLY']._serialized_end=448
+  _globals['_SNAPSHOTREQUEST']._serialized_start=450
+  _globals['_SNAPSHOTREQUEST']._serialized_end=467
+  _globals['_SNAPSHOTREPLY']._serialized_start=469
+  _globals['_SNAPSHOTREPLY']._serialized_end=548
+  _globals['_STOPREQUEST']._serialized_start=550
+  _globals['_STOPREQUEST']._serialized_end=579
+  _globals['_STOPREPLY']._serialized_start=581
+  _globals['_STOPREPLY']._serialized_end=592
+  _globals['_CONTROL']._serialized_start=595
+  _globals['_CONTROL']._serialized_end=900
 # @@protoc_insertion_point(module_scope)

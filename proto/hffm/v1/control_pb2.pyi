@@ -29,10 +29,14 @@ class StatusReply(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., state: _Optional[str] = ..., error: _Optional[str] = ..., message: _Optional[str] = ..., rounds_done: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[_membership_pb2.NodeStatus, _Mapping]]] = ...) -> None: ...
 
 class StartRoundsRequest(_message.Message):
-    __slots__ = ("count",)
+    __slots__ = ("count", "circulation", "reason")
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    CIRCULATION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     count: int
-    def __init__(self, count: _Optional[int] = ...) -> None: ...
+    circulation: _membership_pb2.Circulation
+    reason: str
+    def __init__(self, count: _Optional[int] = ..., circulation: _Optional[_Union[_membership_pb2.Circulation, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StartRoundsReply(_message.Message):
     __slots__ = ("first_round",)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hffm/v1/membership.proto\x12\x07hffm.v1\"\x8f\x02\n\x0c\x43hildMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.hffm.v1.HelloH\x00\x12\x1f\n\x05ready\x18\x02 \x01(\x0b\x32\x0e.hffm.v1.ReadyH\x00\x12\'\n\theartbeat\x18\x03 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12\x1d\n\x04\x64one\x18\x04 \x01(\x0b\x32\r.hffm.v1.DoneH\x00\x12%\n\x06\x65vents\x18\x05 \x01(\x0b\x32\x13.hffm.v1.EventBatchH\x00\x12!\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x0f.hffm.v1.FailedH\x00\x12#\n\x07trouble\x18\x07 \x01(\x0b\x32\x10.hffm.v1.TroubleH\x00\x42\x06\n\x04\x62ody\"\xcc\x02\n\rParentMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.hffm.v1.WelcomeH\x00\x12\x1b\n\x03run\x18\x02 \x01(\x0b\x32\x0c.hffm.v1.RunH\x00\x12#\n\x07install\x18\x03 \x01(\x0b\x32\x10.hffm.v1.InstallH\x00\x12\'\n\theartbeat\x18\x04 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12#\n\x07\x63ollect\x18\x05 \x01(\x0b\x32\x10.hffm.v1.CollectH\x00\x12\x1d\n\x04stop\x18\x06 \x01(\x0b\x32\r.hffm.v1.StopH\x00\x12#\n\x07regroup\x18\x08 \x01(\x0b\x32\x10.hffm.v1.RegroupH\x00\x12*\n\x0b\x65vents_kept\x18\t \x01(\x0b\x32\x13.hffm.v1.EventsKeptH\x00\x12\x0e\n\x06number\x18\x07 \x01(\x04\x42\x06\n\x04\x62ody\"\x8a\x01\n\x05Hello\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x13\n\x0bplan_sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0c\n\x04life\x18\x06 \x01(\t\x12\x10\n\x08\x66inished\x18\x07 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"(\n\x07Welcome\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0c\n\x04life\x18\x02 \x01(\t\"e\n\x05Ready\x12,\n\x07samples\x18\x01 \x03(\x0b\x32\x1b.hffm.v1.Ready.SamplesEntry\x1a.\n\x0cSamplesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"D\n\tHeartbeat\x12\x13\n\x0bsent_unix_s\x18\x01 \x01(\x01\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.hffm.v1.NodeStatus\"\xf0\x01\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\r\n\x05round\x18\x04 \x01(\x05\x12\r\n\x05phase\x18\x05 \x01(\t\x12\x1d\n\x15last_heartbeat_unix_s\x18\x06 \x01(\x01\x12\x33\n\x08versions\x18\x07 \x03(\x0b\x32!.hffm.v1.NodeStatus.VersionsEntry\x12\x13\n\x0bmoved_bytes\x18\x08 \x01(\x04\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x03Run\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\x16\n\x04\x44one\x12\x0e\n\x06number\x18\x01 \x01(\x04\"<\n\x07Install\x12\r\n\x05round\x18\x01 \x01(\r\x12\"\n\x08versions\x18\x02 \x03(\x0b\x32\x10.hffm.v1.Version\"M\n\x07Version\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"\x18\n\x07\x43ollect\x12\r\n\x05round\x18\x01 \x01(\r\"+\n\nEventBatch\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\"\x1c\n\nEventsKept\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\"(\n\x06\x46\x61iled\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"H\n\x07Trouble\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\\\n\x07Regroup\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x0c\n\x04lost\x18\x02 \x03(\t\x12\x0e\n\x06\x62roken\x18\x03 \x03(\t\x12\r\n\x05\x61gain\x18\x04 \x01(\x08\x12\x13\n\x0b\x66irst_round\x18\x05 \x01(\r\"\x16\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t2J\n\nMembership\x12<\n\x07Session\x12\x15.hffm.v1.ChildMessage\x1a\x16.hffm.v1.ParentMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hffm/v1/membership.proto\x12\x07hffm.v1\"\x8f\x02\n\x0c\x43hildMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.hffm.v1.HelloH\x00\x12\x1f\n\x05ready\x18\x02 \x01(\x0b\x32\x0e.hffm.v1.ReadyH\x00\x12\'\n\theartbeat\x18\x03 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12\x1d\n\x04\x64one\x18\x04 \x01(\x0b\x32\r.hffm.v1.DoneH\x00\x12%\n\x06\x65vents\x18\x05 \x01(\x0b\x32\x13.hffm.v1.EventBatchH\x00\x12!\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x0f.hffm.v1.FailedH\x00\x12#\n\x07trouble\x18\x07 \x01(\x0b\x32\x10.hffm.v1.TroubleH\x00\x42\x06\n\x04\x62ody\"\xcc\x02\n\rParentMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.hffm.v1.WelcomeH\x00\x12\x1b\n\x03run\x18\x02 \x01(\x0b\x32\x0c.hffm.v1.RunH\x00\x12#\n\x07install\x18\x03 \x01(\x0b\x32\x10.hffm.v1.InstallH\x00\x12\'\n\theartbeat\x18\x04 \x01(\x0b\x32\x12.hffm.v1.HeartbeatH\x00\x12#\n\x07\x63ollect\x18\x05 \x01(\x0b\x32\x10.hffm.v1.CollectH\x00\x12\x1d\n\x04stop\x18\x06 \x01(\x0b\x32\r.hffm.v1.StopH\x00\x12#\n\x07regroup\x18\x08 \x01(\x0b\x32\x10.hffm.v1.RegroupH\x00\x12*\n\x0b\x65vents_kept\x18\t \x01(\x0b\x32\x13.hffm.v1.EventsKeptH\x00\x12\x0e\n\x06number\x18\x07 \x01(\x04\x42\x06\n\x04\x62ody\"\x8a\x01\n\x05Hello\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x13\n\x0bplan_sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0c\n\x04life\x18\x06 \x01(\t\x12\x10\n\x08\x66inished\x18\x07 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"(\n\x07Welcome\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0c\n\x04life\x18\x02 \x01(\t\"e\n\x05Ready\x12,\n\x07samples\x18\x01 \x03(\x0b\x32\x1b.hffm.v1.Ready.SamplesEntry\x1a.\n\x0cSamplesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"D\n\tHeartbeat\x12\x13\n\x0bsent_unix_s\x18\x01 \x01(\x01\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.hffm.v1.NodeStatus\"\xf0\x01\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\r\n\x05round\x18\x04 \x01(\x05\x12\r\n\x05phase\x18\x05 \x01(\t\x12\x1d\n\x15last_heartbeat_unix_s\x18\x06 \x01(\x01\x12\x33\n\x08versions\x18\x07 \x03(\x0b\x32!.hffm.v1.NodeStatus.VersionsEntry\x12\x13\n\x0bmoved_bytes\x18\x08 \x01(\x04\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x03Run\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12)\n\x0b\x63irculation\x18\x03 \x01(\x0b\x32\x14.hffm.v1.Circulation\"\x98\x01\n\x0b\x43irculation\x12\x13\n\x0b\x66irst_round\x18\x01 \x01(\r\x12\x32\n\x07modules\x18\x02 \x03(\x0b\x32!.hffm.v1.Circulation.ModulesEntry\x1a@\n\x0cModulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.hffm.v1.Periods:\x02\x38\x01\"c\n\x07Periods\x12*\n\x05\x65very\x18\x01 \x03(\x0b\x32\x1b.hffm.v1.Periods.EveryEntry\x1a,\n\nEveryEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\x16\n\x04\x44one\x12\x0e\n\x06number\x18\x01 \x01(\x04\"<\n\x07Install\x12\r\n\x05round\x18\x01 \x01(\r\x12\"\n\x08versions\x18\x02 \x03(\x0b\x32\x10.hffm.v1.Version\"M\n\x07Version\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06\x62lake3\x18\x04 \x01(\x0c\"\x18\n\x07\x43ollect\x12\r\n\x05round\x18\x01 \x01(\r\"+\n\nEventBatch\x12\x0e\n\x06\x65vents\x18\x01 \x03(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\"\x1c\n\nEventsKept\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x04\"(\n\x06\x46\x61iled\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"H\n\x07Trouble\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\\\n\x07Regroup\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x0c\n\x04lost\x18\x02 \x03(\t\x12\x0e\n\x06\x62roken\x18\x03 \x03(\t\x12\r\n\x05\x61gain\x18\x04 \x01(\x08\x12\x13\n\x0b\x66irst_round\x18\x05 \x01(\r\"\x16\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t2J\n\nMembership\x12<\n\x07Session\x12\x15.hffm.v1.ChildMessage\x1a\x16.hffm.v1.ParentMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READY_SAMPLESENTRY']._serialized_options = b'8\001'
   _globals['_NODESTATUS_VERSIONSENTRY']._loaded_options = None
   _globals['_NODESTATUS_VERSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_CIRCULATION_MODULESENTRY']._loaded_options = None
+  _globals['_CIRCULATION_MODULESENTRY']._serialized_options = b'8\001'
+  _globals['_PERIODS_EVERYENTRY']._loaded_options = None
+  _globals['_PERIODS_EVERYENTRY']._serialized_options = b'8\001'
   _globals['_CHILDMESSAGE']._serialized_start=38
   _globals['_CHILDMESSAGE']._serialized_end=309
   _globals['_PARENTMESSAGE']._serialized_start=312
@@ -54,27 +58,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODESTATUS_VERSIONSENTRY']._serialized_start=1196
   _globals['_NODESTATUS_VERSIONSENTRY']._serialized_end=1243
   _globals['_RUN']._serialized_start=1245
-  _globals['_RUN']._serialized_end=1286
-  _globals['_DONE']._serialized_start=1288
-  _globals['_DONE']._serialized_end=1310
-  _globals['_INSTALL']._serialized_start=1312
-  _globals['_INSTALL']._serialized_end=1372
-  _globals['_VERSION']._serialized_start=1374
-  _globals['_VERSION']._serialized_end=1451
-  _globals['_COLLECT']._serialized_start=1453
-  _globals['_COLLECT']._serialized_end=1477
-  _globals['_EVENTBATCH']._serialized_start=1479
-  _globals['_EVENTBATCH']._serialized_end=1522
-  _globals['_EVENTSKEPT']._serialized_start=1524
-  _globals['_EVENTSKEPT']._serialized_end=1552
-  _globals['_FAILED']._serialized_start=1554
-  _globals['_FAILED']._serialized_end=1594
-  _globals['_TROUBLE']._serialized_start=1596
-  _globals['_TROUBLE']._serialized_end=1668
-  _globals['_REGROUP']._serialized_start=1670
-  _globals['_REGROUP']._serialized_end=1762
-  _globals['_STOP']._serialized_start=1764
-  _globals['_STOP']._serialized_end=1786
-  _globals['_MEMBERSHIP']._serialized_start=1788
-  _globals['_MEMBERSHIP']._serialized_end=1862
+  _globals['_RUN']._serialized_end=1329
+  _globals['_CIRCULATION']._serialized_start=1332
+  _globals['_CIRCULATION']._serialized_end=1484
+  _globals['_CIRCULATION_MODULESENTRY']._serialized_start=1420
+  _globals['_CIRCULATION_MODULESENTRY']._serialized_end=1484
+  _globals['_PERIODS']._serialized_start=1486
+  _globals['_PERIODS']._serialized_end=1585
+  _globals['_PERIODS_EVERYENTRY']._serialized_start=1541
+  _globals['_PERIODS_EVERYENTRY']._serialized_end=1585
+  _globals['_DONE']._serialized_start=1587
+  _globals['_DONE']._serialized_end=1609
+  _globals['_INSTALL']._serialized_start=1611
+  _globals['_INSTALL']._serialized_end=1671
+  _globals['_VERSION']._serialized_start=1673
+  _globals['_VERSION']._serialized_end=1750
+  _globals['_COLLECT']._serialized_start=1752
+  _globals['_COLLECT']._serialized_end=1776
+  _globals['_EVENTBATCH']._serialized_start=1778
+  _globals['_EVENTBATCH']._serialized_end=1821
+  _globals['_EVENTSKEPT']._serialized_start=1823
+  _globals['_EVENTSKEPT']._serialized_end=1851
+  _globals['_FAILED']._serialized_start=1853
+  _globals['_FAILED']._serialized_end=1893
+  _globals['_TROUBLE']._serialized_start=1895
+  _globals['_TROUBLE']._serialized_end=1967
+  _globals['_REGROUP']._serialized_start=1969
+  _globals['_REGROUP']._serialized_end=2061
+  _globals['_STOP']._serialized_start=2063
+  _globals['_STOP']._serialized_end=2085
+  _globals['_MEMBERSHIP']._serialized_start=2087
+  _globals['_MEMBERSHIP']._serialized_end=2161
 # @@protoc_insertion_point(module_scope)

@@ -123,12 +123,42 @@ class NodeStatus(_message.Message):
     def __init__(self, node: _Optional[str] = ..., role: _Optional[str] = ..., parent: _Optional[str] = ..., round: _Optional[int] = ..., phase: _Optional[str] = ..., last_heartbeat_unix_s: _Optional[float] = ..., versions: _Optional[_Mapping[str, str]] = ..., moved_bytes: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("first_round", "count")
+    __slots__ = ("first_round", "count", "circulation")
     FIRST_ROUND_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    CIRCULATION_FIELD_NUMBER: _ClassVar[int]
     first_round: int
     count: int
-    def __init__(self, first_round: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+    circulation: Circulation
+    def __init__(self, first_round: _Optional[int] = ..., count: _Optional[int] = ..., circulation: _Optional[_Union[Circulation, _Mapping]] = ...) -> None: ...
+
+class Circulation(_message.Message):
+    __slots__ = ("first_round", "modules")
+    class ModulesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Periods
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Periods, _Mapping]] = ...) -> None: ...
+    FIRST_ROUND_FIELD_NUMBER: _ClassVar[int]
+    MODULES_FIELD_NUMBER: _ClassVar[int]
+    first_round: int
+    modules: _containers.MessageMap[str, Periods]
+    def __init__(self, first_round: _Optional[int] = ..., modules: _Optional[_Mapping[str, Periods]] = ...) -> None: ...
+
+class Periods(_message.Message):
+    __slots__ = ("every",)
+    class EveryEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    every: _containers.ScalarMap[str, int]
+    def __init__(self, every: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ("number",)

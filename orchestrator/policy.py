@@ -84,7 +84,7 @@ def decide(
         energy_j=now.cost.energy_j,
         feasible=feasible,
         reasons={
-            name: _reason(policy, name, every, now.ladders[name], tiers, name in last) for name in modules
+            name: _reason(policy, name, every, known, now.ladders[name], name in last) for name in modules
         },
         stopped=stopped or "no module is expected to drift beyond the tolerance",
     )
@@ -180,13 +180,11 @@ def _by_d2d(ladder: Ladder, tiers: Sequence[str]) -> Periods:
     return {CLUSTER_TIER: ladder[0] or 1, **_by_uplink(tuple(above), tiers)}
 
 
-def _reason(
-    policy: Policy, name: str, rates: Rates, ladder: Ladder, tiers: Sequence[str], stepped: bool
-) -> str:
-    """Expected drift at each tier, beside what is tolerated."""
-    said = [
-        f"{tier} {100 * rates[name, tier] * p:.3g} %" if p is not None else f"{tier} never"
-        for tier, p in zip(tiers, ladder, strict=True)
-    ]
+def _reason(policy: Policy, name: str, rates: Rates, known: Rates, ladder: Ladder, stepped: bool) -> str:
+    """Expected drift at each tier, beside what is tolerated. `rates` has the tiers of each module from below."""
+    said = []
+    for tier, p in zip((t for m, t in rates if m == name), ladder, strict=True):
+        amount = "never" if p is None else f"{100 * rates[name, tier] * p:.3g} %"
+        said.append(f"{tier} {amount}" + ("" if (name, tier) in known else " (not measured)"))
     tolerated = f"{100 * policy.tolerance:g} % tolerated"
     return f"expected drift: {', '.join(said)}; {tolerated}" + ("" if stepped else "; on its rarest")

@@ -210,8 +210,8 @@ def manifest(rng: random.Random) -> Manifest:
             setattr(honest, field, rng.choice([0, 1, 2, 3, 4, 99, -1, 2**31 - 1]))
         elif field == "weight":
             honest.weight = rng.choice(FLOATS)
-        elif field == "sha256":
-            honest.sha256 = rng.randbytes(rng.choice([0, 1, 31, 32, 33, 1000]))
+        elif field in ("sha256", "blake3"):
+            setattr(honest, field, rng.randbytes(rng.choice([0, 1, 31, 32, 33, 1000])))
         elif field == "contributors":
             del honest.contributors[:]
             honest.contributors.extend(rng.choices(NAMES, k=rng.choice([0, 1, 1, 2, 3, 4, 200])))

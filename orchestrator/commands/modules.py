@@ -41,14 +41,16 @@ def modules(
     loaded = load_run(run, allow_incomplete=True)
     found, made = module_figures(loaded), decisions(loaded)
     if as_json:
-        told = {"modules": found, "decisions": made}
-        typer.echo(json.dumps({k: [one.model_dump() for one in v] for k, v in told.items()}, indent=1))
+        told = {"modules": [m.model_dump() for m in found], "decisions": [d.model_dump() for d in made]}
+        typer.echo(json.dumps(told, indent=1))
         return
     lines = [line for one in found for line in _lines(one)]
     show_table(f"Modules of {run}", _HEADERS, lines, numbers_from=1)
     if made:
-        told = [line for one in made for line in _decided(one)]
-        show_table("Decisions", ["from round", "module", "averaged every", "because"], told, numbers_from=4)
+        decided = [line for one in made for line in _decided(one)]
+        show_table(
+            "Decisions", ["from round", "module", "averaged every", "because"], decided, numbers_from=4
+        )
 
 
 def _lines(one: ModuleFigures) -> list[list[str]]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from node.plan import Plan
 from orchestrator.record.events import Amount, Decided
+from orchestrator.record.modules import rung
 from orchestrator.record.runs import Run
 
 
@@ -29,14 +31,18 @@ class Made(BaseModel):
 def decisions(run: Run) -> list[Made]:
     """In the order of their rounds; a root in a new life may have been told one twice."""
     last = {e.round: e for e in run.events.decided}
-    return [_made(e) for _, e in sorted(last.items())]
+    return [_made(run.plan, e) for _, e in sorted(last.items())]
 
 
-def _made(event: Decided) -> Made:
+def _made(plan: Plan, event: Decided) -> Made:
     said: Any = {}
     try:
         said = json.loads(event.reason or "{}")
         found = Made.model_validate(said)
     except (ValueError, ValidationError):  # the periods were in force, whatever was said about them
         found = Made()
-    return found.model_copy(update={"round": event.round, "periods": event.periods})
+    periods = {
+        name: dict(sorted(every.items(), key=lambda item: rung(plan, item[0])))
+        for name, every in event.periods.items()
+    }
+    return found.model_copy(update={"round": event.round, "periods": periods})

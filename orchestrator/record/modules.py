@@ -62,9 +62,7 @@ def module_figures(run: Run) -> list[ModuleFigures]:
             holders=len(run.plan.holders(module.name)),
             tiers=tuple(
                 _at_tier(module, tier, same)
-                for tier, same in sorted(
-                    found[module.name].items(), key=lambda item: _rung(run.plan, item[0])
-                )
+                for tier, same in sorted(found[module.name].items(), key=lambda item: rung(run.plan, item[0]))
             ),
             apart_at_end=ends.get(module.name),
         )
@@ -72,7 +70,7 @@ def module_figures(run: Run) -> list[ModuleFigures]:
     ]
 
 
-def _rung(plan: Plan, tier: str) -> int:
+def rung(plan: Plan, tier: str) -> int:
     """Height of a tier above the devices; a cluster's head is below every aggregator."""
     return max((plan.height(n.id) for n in plan.nodes if n.tier == tier), default=0)
 

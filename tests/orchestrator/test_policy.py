@@ -14,7 +14,7 @@ from node.plan import Link, LinkKind, Plan, Policy
 from orchestrator.cost.pricing import price
 from orchestrator.plans.resolve import resolve
 from orchestrator.policy import Decision, chain, decide, under
-from tests.orchestrator.scenarios import scenario, table
+from tests.orchestrator.scenarios import scenario, shipped, table
 from tests.orchestrator.streams import module
 from tests.orchestrator.streams import plan as plan_of
 
@@ -158,3 +158,13 @@ def test_each_period_divides_the_one_before(longest):
     found = chain(longest)
     assert (found[0], found[-1]) == (longest, 1)
     assert all(a % b == 0 and a > b for a, b in pairwise(found))
+
+
+def test_a_quarter_of_the_cost_of_the_case_study():
+    """The shipped scenario, with the same payload on all sides."""
+    loaded = shipped("quarter")
+    most, *others = (price(resolve(loaded, method)) for method in loaded.methods)
+    assert (most.latency_s, most.energy_j) == pytest.approx((9.587, 107.65), abs=0.01), "as published"
+    for cost in others:
+        assert cost.latency_s <= most.latency_s / 4
+        assert cost.energy_j <= most.energy_j / 4

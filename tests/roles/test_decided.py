@@ -124,7 +124,7 @@ def test_a_decision_outlives_the_process(tmp_path):
     first = born()
     first.circulation.follow(change)
     assert first.journal is not None
-    first.journal.write(first.held, first.progress(), {})
+    asyncio.run(first.keep())
     first.journal.close()
     second = born()
     second.resume()

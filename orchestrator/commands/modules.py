@@ -67,7 +67,7 @@ def _at(tier: AtTier) -> list[str]:
     drift = list(tier.drift.values())
     return [
         tier.tier,
-        str(tier.every or "–"),
+        ", ".join(map(str, tier.every)) or "–",
         str(tier.nodes),
         str(tier.versions),
         str(tier.contributors),

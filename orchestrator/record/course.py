@@ -20,6 +20,11 @@ class Course:
     def at(self, round_index: int | None) -> Plan:
         return next((p for r, p in reversed(self._from) if r <= (round_index or 0)), self._from[0][1])
 
+    def periods(self, module: str, round_index: int) -> dict[str, int]:
+        """Of a module in a round; empty for one that is not in the plan."""
+        found = self.at(round_index).module(module)
+        return found.periods if found is not None else {}
+
     def parts(self, rounds: range) -> list[tuple[Plan, range]]:
         """Rounds that follow each other under one plan."""
         ends = [r for r, _ in self._from[1:]] + [max(rounds.stop, self._from[-1][0])]

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from node.plan import Module, Plan
+from orchestrator.record.course import Course
 from orchestrator.record.events import Aggregated
 from orchestrator.record.metrics import counted
 from orchestrator.record.runs import Run, read_modules
@@ -29,7 +30,7 @@ class AtTier(_Frozen):
     """One module at one tier that averaged it."""
 
     tier: str
-    every: int | None  # rounds, as planned
+    every: tuple[int, ...]  # rounds; several, where it was decided anew on the way
     nodes: int  # that averaged it
     rounds: int  # in which they did
     versions: int  # different ones that came of it
@@ -53,7 +54,7 @@ def module_figures(run: Run) -> list[ModuleFigures]:
     found: dict[str, dict[str, list[Aggregated]]] = defaultdict(lambda: defaultdict(list))
     for event in counted(run.plan, run.events.aggregated):
         found[event.module][event.tier].append(event)
-    ends = _at_end(run)
+    ends, course = _at_end(run), Course(run.plan, run.events)
     return [
         ModuleFigures(
             module=module.name,
@@ -61,7 +62,7 @@ def module_figures(run: Run) -> list[ModuleFigures]:
             bytes=4 * module.size,
             holders=len(run.plan.holders(module.name)),
             tiers=tuple(
-                _at_tier(module, tier, same)
+                _at_tier(course, module, tier, same)
                 for tier, same in sorted(found[module.name].items(), key=lambda item: rung(run.plan, item[0]))
             ),
             apart_at_end=ends.get(module.name),
@@ -75,15 +76,16 @@ def rung(plan: Plan, tier: str) -> int:
     return max((plan.height(n.id) for n in plan.nodes if n.tier == tier), default=0)
 
 
-def _at_tier(module: Module, tier: str, same: Sequence[Aggregated]) -> AtTier:
+def _at_tier(course: Course, module: Module, tier: str, same: Sequence[Aggregated]) -> AtTier:
     last = max(e.round for e in same)
+    every = {(e.round, course.periods(module.name, e.round).get(tier)) for e in same}
     drift: dict[int, list[Aggregated]] = defaultdict(list)
     for e in same:
         if e.drift is not None and e.norm and (e.senders or 0) > 1:
             drift[e.round].append(e)
     return AtTier(
         tier=tier,
-        every=module.periods.get(tier),
+        every=tuple(dict.fromkeys(p for _, p in sorted(every) if p is not None)),
         nodes=len({e.node for e in same}),
         rounds=len({e.round for e in same}),
         versions=len({e.sha256 for e in same}),

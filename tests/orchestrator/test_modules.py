@@ -43,8 +43,8 @@ def test_each_tier_tells_its_versions_contributors_and_drift(run):
     adapter, head = module_figures(run)
     assert (adapter.module, adapter.values, adapter.bytes, adapter.holders) == ("adapter", 3, 12, 4)
     edge, cloud = adapter.tiers
-    assert (edge.tier, edge.every, edge.nodes, edge.versions) == ("edge", 1, 2, 4)
-    assert (cloud.tier, cloud.every, cloud.nodes, cloud.versions) == ("cloud", 2, 1, 1)
+    assert (edge.tier, edge.every, edge.nodes, edge.versions) == ("edge", (1,), 2, 4)
+    assert (cloud.tier, cloud.every, cloud.nodes, cloud.versions) == ("cloud", (2,), 1, 1)
     assert (cloud.contributors, cloud.last_contributors) == (4, 4)
     # As a share of the norm, and the heavier cluster counts more.
     assert edge.drift == pytest.approx({0: 0.1 * 0.75 + 0.3 * 0.25, 1: 0.2 * 0.75 + 0.6 * 0.25})

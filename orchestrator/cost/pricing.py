@@ -13,8 +13,7 @@ arXiv 2509.03695. Where links, heads or trees change from round to round, the ro
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import floor, fsum
@@ -22,8 +21,9 @@ from math import floor, fsum
 from node.plan import CLUSTER_TIER, Cluster, Link, LinkKind, Plan, Relay, Role
 from node.routing import Pair
 from node.wire.overhead import as_carried
+from orchestrator.cost.flows import Flow, flows
 from orchestrator.cost.phases import by_round, own_rounds
-from orchestrator.cost.relaying import away_s, consensus_s, crossings, hop, outward, towards_s
+from orchestrator.cost.relaying import Hop, away_s, carried_s, consensus_s, hop, outward, towards_s
 
 
 @dataclass(frozen=True)
@@ -66,37 +66,16 @@ class Cost:
     parts: dict[str, Parts] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Flow:
-    """Modules of one circulation, which travel together."""
-
-    size_bytes: float
-    relay: Relay | None  # None: as the cluster does
-    every: Mapping[str, int]  # tier -> period; a tier that is not named never averages
-
-    @property
-    def over_d2d(self) -> bool:
-        return CLUSTER_TIER in self.every
-
-    def times(self, tier: str, round_index: int | None) -> float:
-        """How often a tier averages them: in this round, or per round on average."""
-        if tier not in self.every:
-            return 0.0
-        if round_index is None:
-            return 1 / self.every[tier]
-        return float((round_index + 1) % self.every[tier] == 0)
-
-
 def price(plan: Plan, payload_bytes: float | None = None, rules: Rules | None = None) -> Cost:
-    """payload_bytes: of all modules together; default: the plan's, or else four bytes per value. What links carry
-    beside it, under the plan's links_backend, is priced too.
+    """payload_bytes: of all modules together in fp32; default: the plan's, or else four bytes per value. What links
+    carry beside it, under the plan's links_backend, is priced too.
 
     rules: default: those of the plan's channel.
     """
     rules = rules or rules_of(plan)
     size = payload_bytes or plan.payload_bytes or 4 * sum(m.size for m in plan.modules)
-    flows = tuple(_flows(plan, size))
-    rounds = _Rounds(plan, [_Pricing(part, rules, flows, r) for part, r in by_round(as_carried(plan))])
+    found = tuple(flows(plan, size))
+    rounds = _Rounds(plan, [_Pricing(part, rules, found, r) for part, r in by_round(as_carried(plan))])
     latency, energy = rounds.latency(), rounds.energy()
     return Cost(_total(latency), _total(energy), {"latency_s": latency, "energy_j": energy})
 
@@ -116,16 +95,6 @@ def printed_energy(energy_j: float) -> str:
     return f"{energy_j:.2f}"
 
 
-def _flows(plan: Plan, payload_bytes: float) -> Iterable[Flow]:
-    values: Counter[tuple[Relay | None, tuple[tuple[str, int], ...]]] = Counter()
-    for module in plan.modules:
-        values[module.relay if module.over_d2d else None, tuple(sorted(module.periods.items()))] += (
-            module.size
-        )
-    for (relay, every), count in values.items():
-        yield Flow(payload_bytes * count / values.total(), relay, dict(every))
-
-
 def _total(parts: Parts) -> float:
     return fsum(parts.values())
 
@@ -143,8 +112,13 @@ def _longest(parts: Iterable[Parts]) -> Parts:
     return max(parts, key=_total, default={})
 
 
+def _seconds(link: Link, size_bytes: float) -> float:
+    """What nobody holds is not sent."""
+    return link.seconds(size_bytes) if size_bytes else 0.0
+
+
 def _joules(link: Link, size_bytes: float) -> float:
-    return link.both_w * link.seconds(size_bytes)
+    return link.both_w * _seconds(link, size_bytes)
 
 
 def _mean(parts: Iterable[Parts], count: int) -> Parts:
@@ -206,12 +180,12 @@ class _Pricing:
         tier = self.plan.by_id[parent].tier
         ways: list[Parts] = []
         for flow in self.flows:
-            share = self._share(flow, tier)
+            share, size_bytes = self._share(flow, tier), flow.size_of(child)
             if not (flow.over_d2d and self.plan.cluster_of(child)):
                 up = self._link(child, parent)
-                ways.append({up.kind.value: share * up.seconds(flow.size_bytes)})
+                ways.append({up.kind.value: share * _seconds(up, size_bytes)})
             if self.rules.answers and (back := self.plan.link(parent, child)):
-                ways.append({ANSWER: share * back.seconds(flow.size_bytes)})
+                ways.append({ANSWER: share * _seconds(back, size_bytes)})
         return _sum(ways)
 
     def _cluster_latency(self, cluster: Cluster, flow: Flow) -> Parts:
@@ -220,22 +194,32 @@ class _Pricing:
         share = self._share(flow, self.plan.by_id[cluster.parent].tier)
         every = flow.times(CLUSTER_TIER, self.round)
         inside_s = self._inside_s(cluster, flow, every, every - share)
-        heads = self._head_uplinks(cluster)
-        head_s = fsum(link.seconds(flow.size_bytes) for link in heads) / len(heads)
+        heads, size_bytes = self._head_uplinks(cluster), flow.size_of(*cluster.members)
+        head_s = fsum(_seconds(link, size_bytes) for link in heads) / len(heads)
         return {LinkKind.D2D.value: inside_s, LinkKind.UPLINK.value: share * head_s}
 
     def _inside_s(self, cluster: Cluster, flow: Flow, ups: float, downs: float) -> float:
         """Of so many exchanges and so many ways back; a consensus needs no way back."""
-        counts = self.rules.chunks_count
-        hops = {
-            (a, b): hop(self._link(a, b), flow.size_bytes, chunks_count=counts)
-            for a, b in _both_ways(cluster)
-        }
+        hops = self._hops(cluster, flow)
         if cluster.gossip is not None:
             return ups * consensus_s(cluster.gossip, hops)
         relay = flow.relay or cluster.relay
         up_s = towards_s(cluster, hops, relay, links_are_shared=self.rules.links_are_shared)
         return ups * up_s + downs * away_s(cluster, hops, relay)
+
+    def _hops(self, cluster: Cluster, flow: Flow) -> dict[Pair, Hop]:
+        """Towards the head each member's own modules, or their sum with its subtree's; away from it, and in a
+        consensus, whatever anybody beyond a link holds."""
+        relay = flow.relay or cluster.relay
+        found: dict[Pair, Hop] = {}
+        for a, b in _both_ways(cluster):
+            link, up = self._link(a, b), cluster.gossip is None and cluster.toward_head.get(a) == b
+            beyond = cluster.members if cluster.gossip is not None else cluster.subtree(a if up else b)
+            each = up and relay is not Relay.AGGREGATE
+            sizes = {node: flow.size_of(node) for node in beyond} if each else {}
+            size_bytes = sizes[a] if each else flow.size_of(*beyond)
+            found[a, b] = hop(link, size_bytes, sizes, chunks_count=self.rules.chunks_count)
+        return found
 
     def _share(self, flow: Flow, tier: str) -> float:
         """How often a tier averages, per round of the devices or in this one."""
@@ -265,20 +249,23 @@ class _Pricing:
         if (flow.over_d2d and self.plan.cluster_of(child) and not answer) or (self._edge_only and not device):
             return {}
         share = self._share(flow, self.plan.by_id[parent].tier)
-        return {ANSWER if answer else link.kind.value: share * _joules(link, flow.size_bytes)}
+        return {ANSWER if answer else link.kind.value: share * _joules(link, flow.size_of(child))}
 
     def _cluster_energy(self, cluster: Cluster, flow: Flow) -> Parts:
         share = self._share(flow, self.plan.by_id[cluster.parent].tier)
         every = flow.times(CLUSTER_TIER, self.round)
-        joules = {(a, b): _joules(self._link(a, b), flow.size_bytes) for a, b in _both_ways(cluster)}
+        hops = self._hops(cluster, flow)
+        watts = {pair: self._link(*pair).both_w for pair in hops}
         if cluster.gossip is not None:
-            inside_j = every * cluster.gossip.iterations * fsum(joules.values())
+            all_j = fsum(watts[pair] * one.seconds for pair, one in hops.items())
+            inside_j = every * cluster.gossip.iterations * all_j
         else:
-            counts = crossings(cluster, flow.relay or cluster.relay)
-            up_j = fsum(count * joules[link] for link, count in counts.items())
-            inside_j = every * up_j + (every - share) * fsum(joules[link] for link in outward(cluster))
-        heads = self._head_uplinks(cluster)
-        head_j = fsum(_joules(link, flow.size_bytes) for link in heads) / len(heads)
+            loads = carried_s(cluster, hops, flow.relay or cluster.relay)
+            up_j = fsum(watts[pair] * seconds for pair, seconds in loads.items())
+            down_j = fsum(watts[pair] * hops[pair].seconds for pair in outward(cluster))
+            inside_j = every * up_j + (every - share) * down_j
+        heads, size_bytes = self._head_uplinks(cluster), flow.size_of(*cluster.members)
+        head_j = fsum(_joules(link, size_bytes) for link in heads) / len(heads)
         return {LinkKind.D2D.value: inside_j, LinkKind.UPLINK.value: share * head_j}
 
     # -- the plan -------------------------------------------------------------------------------------------

@@ -7,12 +7,16 @@ Kleinrock, "Virtual cut-through", Computer Networks 3, 1979).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import fsum
+from types import MappingProxyType
 
 from node.plan import Cluster, Gossip, Link, Relay
 from node.routing import Pair, path
 from node.wire.pacing import CUT_BYTES, chunk_bytes
+
+_ALL_THE_SAME: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,30 @@ class Hop:
 
     seconds: float  # from its first byte to its last
     first_s: float = 0.0  # until its first chunk is across and can go on; at most `seconds`
+    # Origin -> the seconds of its payload, where members that go this way have payloads of different sizes.
+    others_s: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, origin: str) -> Hop:
+        """The payload of one member."""
+        seconds = self.others_s.get(origin, self.seconds)
+        return Hop(seconds, min(self.first_s, seconds))
 
 
 Hops = Mapping[Pair, Hop]
 
 
-def hop(link: Link, size_bytes: float, *, chunks_count: bool) -> Hop:
-    """`chunks_count`: whether a chunk takes time, or payloads go on byte by byte."""
-    first = min(size_bytes, chunk_bytes(link, CUT_BYTES)) if chunks_count else 0.0
-    return Hop(link.seconds(size_bytes), link.seconds(first))
+def hop(
+    link: Link, size_bytes: float, others: Mapping[str, float] = _ALL_THE_SAME, *, chunks_count: bool
+) -> Hop:
+    """`others`: origin -> bytes, where they differ. `chunks_count`: whether a chunk takes time, or payloads go on
+    byte by byte. What has no bytes is not sent."""
+    largest = max(size_bytes, *others.values()) if others else size_bytes
+    first = min(largest, chunk_bytes(link, CUT_BYTES)) if chunks_count else 0.0
+    different = {origin: size for origin, size in others.items() if size != size_bytes}
+    seconds = {origin: link.seconds(size) if size else 0.0 for origin, size in different.items()}
+    return Hop(
+        link.seconds(size_bytes) if size_bytes else 0.0, link.seconds(first) if largest else 0.0, seconds
+    )
 
 
 def crossings(cluster: Cluster, relay: Relay) -> dict[Pair, int]:
@@ -38,6 +57,16 @@ def crossings(cluster: Cluster, relay: Relay) -> dict[Pair, int]:
     if relay is Relay.AGGREGATE:
         return dict.fromkeys(hops.items(), 1)
     return {(node, near): len(cluster.subtree(node)) for node, near in hops.items()}
+
+
+def carried_s(cluster: Cluster, hops: Hops, relay: Relay) -> dict[Pair, float]:
+    """For how long each link of the tree is busy on the way to the head, with all that it carries."""
+    if relay is Relay.AGGREGATE:
+        return {pair: hops[pair].seconds for pair in cluster.toward_head.items()}
+    return {
+        (node, near): fsum(hops[node, near].of(origin).seconds for origin in cluster.subtree(node))
+        for node, near in cluster.toward_head.items()
+    }
 
 
 def outward(cluster: Cluster) -> list[Pair]:
@@ -56,16 +85,19 @@ def towards_s(cluster: Cluster, hops: Hops, relay: Relay, *, links_are_shared: b
     """
     if relay is Relay.STORE_AND_FORWARD:
         if links_are_shared:
-            return max(_arrivals_s(cluster, hops, cluster.head))
-        near = cluster.toward_head
-        return max((sum(hops[link].seconds for link in path(near, node)) for node in near), default=0.0)
+            return max(arrival_s for arrival_s, _ in _arrivals_s(cluster, hops, cluster.head))
+        ways = _ways(cluster, hops)
+        return max((sum(one.seconds for one in way) for way in ways), default=0.0)
     if relay is Relay.AGGREGATE or links_are_shared:
-        counts = crossings(cluster, relay)
-        return streamed_s(
-            cluster, {k: Hop(n * hops[k].seconds, hops[k].first_s) for k, n in counts.items()}, relay
-        )
-    ways = (path(cluster.toward_head, node) for node in cluster.toward_head)
-    return max((_one_stream_s([hops[link] for link in way]) for way in ways), default=0.0)
+        loads = carried_s(cluster, hops, relay)
+        return streamed_s(cluster, {k: Hop(s, hops[k].first_s) for k, s in loads.items()}, relay)
+    return max((_one_stream_s(way) for way in _ways(cluster, hops)), default=0.0)
+
+
+def _ways(cluster: Cluster, hops: Hops) -> Iterator[list[Hop]]:
+    """Each member's payload on its way to the head."""
+    for node in cluster.toward_head:
+        yield [hops[link].of(node) for link in path(cluster.toward_head, node)]
 
 
 def streamed_s(cluster: Cluster, loads: Hops, relay: Relay) -> float:
@@ -120,12 +152,12 @@ def _streams_s(cluster: Cluster, loads: Hops, node: str) -> float:
     return last
 
 
-def _arrivals_s(cluster: Cluster, hops: Hops, node: str) -> list[float]:
+def _arrivals_s(cluster: Cluster, hops: Hops, node: str) -> list[tuple[float, str]]:
     """When each payload of the subtree is at `node`, in ascending order; its own is there from the start."""
-    found = [0.0]
+    found = [(0.0, node)]
     for child in cluster.children(node):
         free_s = 0.0
-        for arrival_s in _arrivals_s(cluster, hops, child):
-            free_s = max(free_s, arrival_s) + hops[child, node].seconds
-            found.append(free_s)
+        for arrival_s, origin in _arrivals_s(cluster, hops, child):
+            free_s = max(free_s, arrival_s) + hops[child, node].of(origin).seconds
+            found.append((free_s, origin))
     return sorted(found)

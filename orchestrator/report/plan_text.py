@@ -58,14 +58,14 @@ def _circulation(plan: Plan) -> Section:
         [
             m.name,
             m.task or (f"all with {m.modality}" if m.modality else "all"),
-            f"{m.size:,}",
             _travels(m),
+            f"{m.size:,}",
             *(_when(plan, m, tier) for tier in tiers),
         ]
         for m in plan.modules
     ]
-    headers = ["module", "trained by task", "values", "travels", *(f"averaged at {tier}" for tier in tiers)]
-    return Section("Circulation", headers, lines, 2)
+    headers = ["module", "trained by task", "travels", "values", *(f"averaged at {tier}" for tier in tiers)]
+    return Section("Circulation", headers, lines, 3)
 
 
 def _travels(module: Module) -> str:

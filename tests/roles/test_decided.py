@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import pytest
 from hffm.v1 import control_pb2 as pb
+from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest
 
+from node.errors import BusyError
 from node.log import NodeLog
 from node.plan import Circulation, CirculationChange, Cluster, Link, LinkKind, Plan, Policy, Relay
 from node.roles.aggregator import Aggregator
 from node.roles.journal import Journal
+from node.roles.member import Member
+from node.roles.neighbour import Neighbour
 from node.wire.circulating import message_of
 from node.wire.family import Family
 from tests.federation import federation, make_plan, module
@@ -134,9 +140,16 @@ def test_a_decision_outlives_the_process(tmp_path):
 
 
 def test_a_peer_that_was_told_first_is_asked_to_wait():
-    """Whether a round goes device to device is not guessed from what was in force before."""
+    """Whether a round goes device to device is not guessed from what was in force before: that would refuse it."""
     here = plan()
     circulation = Circulation(here)
+    member = SimpleNamespace(plan=here, node=here.node("a"), circulation=circulation, round=1)
+    neighbour = Neighbour(cast(Member, member), here.clusters[0])
+    early = Manifest(run_id="test", round=2, module="adapter", sender="b", purpose=PURPOSE_UPDATE)
     circulation.tell(2)
-    assert (circulation.is_known(1), circulation.is_known(2)) == (True, False)
-    assert Circulation(here.replace(policy=None)).is_known(7)
+    with pytest.raises(BusyError, match="payload of round 2 from 'b' is early"):
+        neighbour.admit(early, "b")
+    circulation.follow(change_from(2, {"adapter": NEAR}))
+    circulation.tell(4)
+    assert neighbour.admit(early, "b").name == "adapter"
+    assert Circulation(here.replace(policy=None)).is_known(7), "as planned, for ever"

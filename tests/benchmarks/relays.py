@@ -40,10 +40,14 @@ CLUSTERS = [f"edge-{i}" for i in range(10)]
 class QuickLearner(ArithmeticLearner):
     """All devices are ready at the same moment, as the model has it, and not one core after the other."""
 
+    def __init__(self, plan: Plan, device_id: str) -> None:
+        super().__init__(plan, device_id)
+        self._weight = 10 + int(device_id.rsplit("-", 1)[1])
+        self.samples = dict.fromkeys(self.samples, self._weight)
+
     def train(self, modules: Mapping[str, Values], round_index: int) -> Trained:
-        weight = 10 + int(self._device.rsplit("-", 1)[1])
-        new = {name: values + np.float32(weight) for name, values in modules.items()}
-        return Trained(new, dict.fromkeys(new, weight), {"t": 0.5})
+        new = {name: values + np.float32(self._weight) for name, values in modules.items()}
+        return Trained(new, dict(self.samples), {"t": 0.5})
 
 
 def cluster_plan(study: Plan, cluster: Cluster, relay: Relay, values: int = PAYLOAD_BYTES // 4) -> Plan:

@@ -18,6 +18,7 @@ from node.model.heads import make_head
 from node.model.mixture_schema import GATE, expert_name
 from node.model.model import Model
 from node.model.parameters import FlatParameters
+from node.model.placement import device_of, placed
 from node.model.schema import Flat, module_schemas
 from node.plan import Module, Plan, TaskSpec
 from node.randomness import generator
@@ -50,12 +51,13 @@ class Learner:
 
     def __init__(self, plan: Plan, device_id: str) -> None:
         torch.set_num_threads(plan.training.threads)
+        self._place = device_of(plan.training.device)
         self._plan = plan
         self._device = plan.node(device_id).id
         schemas = _agreed_schemas(plan)
         self._schemas = {name: m for name, m in schemas.items() if plan.holds(device_id, name)}
-        self._model = Model(plan.model, plan.tasks, list(self._schemas.values()))
         tasks = [task for task in plan.tasks if plan.executes(device_id, task.name)]
+        self._model = Model(plan.model, plan.tasks, list(self._schemas.values()), self._place)
         self._parts = [_load(plan, task, device_id, self._model) for task in tasks]
         self.train_samples: dict[str, int] = {part.task.name: len(part.train) for part in self._parts}
         self.test_samples: dict[str, int] = {part.task.name: len(part.test) for part in self._parts}
@@ -64,6 +66,15 @@ class Learner:
 
     def train(self, modules: Mapping[str, Flat], round_index: int) -> Trained:
         """One round: the tasks one after the other on the same modules, of which only the last state counts."""
+        with placed(self._place):
+            return self._trained(modules, round_index)
+
+    def evaluate(self, modules: Mapping[str, Flat]) -> list[Score]:
+        """One score for each task that has test samples here."""
+        with placed(self._place):
+            return self._scores(modules)
+
+    def _trained(self, modules: Mapping[str, Flat], round_index: int) -> Trained:
         spec, seed = self._plan.training, self._plan.seed
         idle = self._idle_experts(modules)
         parameters = self._bind(modules, idle)
@@ -80,8 +91,7 @@ class Learner:
         samples = {name: 0 if name in idle else count for name, count in self.samples.items()}
         return Trained({name: one.values for name, one in parameters.items()}, samples, losses)
 
-    def evaluate(self, modules: Mapping[str, Flat]) -> list[Score]:
-        """One score for each task that has test samples here."""
+    def _scores(self, modules: Mapping[str, Flat]) -> list[Score]:
         self._bind(modules, frozenset(self._schemas))
         scores = []
         for part in self._parts:

@@ -44,7 +44,7 @@ def train(
         order = rng.permutation(len(shard)).tolist()
         for start in range(0, len(order), spec.batch_size):
             places = order[start : start + spec.batch_size]
-            labels_B = torch.from_numpy(shard.labels_N[places])
+            labels_B = torch.from_numpy(shard.labels_N[places]).to(model.device)
             encoded = model.encode(shard.prepared(places), part.task)
             loss = part.head.loss(encoded, labels_B, model.head(part.task))
             for parameters, _ in trained:
@@ -63,8 +63,8 @@ def right(model: Model, part: Part) -> NDArray[np.bool_]:
     found = np.zeros(len(shard), np.bool_)
     for places in _batches(shard):
         encoded = model.encode(shard.prepared(places), part.task)
-        labels_B = torch.from_numpy(shard.labels_N[places])
-        found[places] = part.head.right(encoded, labels_B, model.head(part.task)).numpy()
+        labels_B = torch.from_numpy(shard.labels_N[places]).to(model.device)
+        found[places] = part.head.right(encoded, labels_B, model.head(part.task)).cpu().numpy()
     return found
 
 

@@ -66,16 +66,19 @@ class Generating:
         self._longest = int((self._texts_AL != _NONE).sum(1).max())
 
     def loss(self, encoded: Encoded, labels_B: Tensor, tensors: Tensors) -> Tensor:
-        wanted_BL = self._texts_AL[labels_B, : self._longest]
+        wanted_BL = self._texts(labels_B)
         given_BL = F.pad(wanted_BL[:, :-1], (1, 0), value=self._mark)
         given_BL = given_BL.masked_fill(given_BL == _NONE, self._mark)
         logits_BLV = self._logits(encoded, given_BL, tensors)
         return F.cross_entropy(logits_BLV.flatten(0, 1), wanted_BL.flatten(), ignore_index=_NONE)
 
     def right(self, encoded: Encoded, labels_B: Tensor, tensors: Tensors) -> Tensor:
-        wanted_BL = self._texts_AL[labels_B, : self._longest]
+        wanted_BL = self._texts(labels_B)
         made_BL = self._generate(encoded, tensors)
         return ((made_BL == wanted_BL) | (wanted_BL == _NONE)).all(1)
+
+    def _texts(self, labels_B: Tensor) -> Tensor:
+        return self._texts_AL.to(labels_B.device)[labels_B, : self._longest]
 
     def _generate(self, encoded: Encoded, tensors: Tensors) -> Tensor:
         """The likeliest word after the other."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from node.model.backbone import BackboneShape, Encoder, local_folder, model_shape
@@ -17,6 +18,7 @@ from node.model.lora import inject_lora, injected_name
 from node.model.mixture import mix, shares
 from node.model.mixture_schema import GATE, expert_name
 from node.model.parameters import FlatParameters
+from node.model.placement import CPU
 from node.model.schema import Flat, tensor_views
 from node.model.stack import Stack
 from node.model.tower import Backbone, Encoded
@@ -29,15 +31,23 @@ Prepared = dict[str, Tensor]  # by encoder: a sample's tokens [S, D] below every
 class Model:
     """Raises ModelError where the backbone cannot be loaded."""
 
-    def __init__(self, spec: ModelSpec, tasks: Sequence[TaskSpec], modules: Collection[Module]) -> None:
-        """`modules`: those that this device holds."""
+    def __init__(
+        self,
+        spec: ModelSpec,
+        tasks: Sequence[TaskSpec],
+        modules: Collection[Module],
+        device: torch.device = CPU,
+    ) -> None:
+        """`modules`: those that this device holds. `device`: where it computes, see placement.py."""
+        self.device = device
         self._spec = spec
         self._held = {module.name: module for module in modules}
         shape = model_shape(spec, tasks)
         self._backbone = load_backbone(spec.backbone, shape)
         self._inject_lora(shape.encoders)
         towers = self._backbone.towers
-        self._stacks = {tower.shape.name: Stack(tower, self._depth(tower.shape)) for tower in towers}
+        self._backbone.root.to(device)
+        self._stacks = {tower.shape.name: Stack(tower, self._depth(tower.shape), device) for tower in towers}
         self._bound: Mapping[str, FlatParameters] = {}
         self._bases: dict[str, Flat] = {}  # of the layers that are trained: the backbone's own weights
 
@@ -47,7 +57,7 @@ class Model:
         """One module, ready to be bound."""
         module = self._held[name]
         base_P = self._weights(module) if self._is_encoder(name) else None
-        return FlatParameters(module, values_P, base_P, trained=trained)
+        return FlatParameters(module, values_P, base_P, trained=trained, device=self.device)
 
     def bind(self, parameters: Mapping[str, FlatParameters]) -> None:
         """From now on the model computes with these; those that were bound before are forgotten."""
@@ -151,7 +161,7 @@ class Model:
             base_P = np.empty(module.size, np.float32)
             for name, view in tensor_views(module, base_P):
                 owner, leaf = self._owner(name)
-                view[...] = getattr(owner, leaf).detach().numpy()
+                view[...] = getattr(owner, leaf).detach().cpu().numpy()
             self._bases[module.name] = base_P
         return self._bases[module.name]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from node.model.schema import Flat, tensor_views
+from node.model.placement import CPU
+from node.model.schema import Flat
 from node.plan import Module
 
 
@@ -21,31 +22,36 @@ class FlatParameters:
     """
 
     def __init__(
-        self, module: Module, values_P: Flat, base_P: Flat | None = None, *, trained: bool = True
+        self,
+        module: Module,
+        values_P: Flat,
+        base_P: Flat | None = None,
+        *,
+        trained: bool = True,
+        device: torch.device = CPU,
     ) -> None:
         self._base_P = base_P
         whole_P: Flat = values_P.astype("float32", copy=True)
         if base_P is not None:
             whole_P += base_P
-        gradient_P = whole_P * 0
-        self._whole_P = whole_P
         self.trained = trained
-        self.flat_P = torch.from_numpy(whole_P)
-        self.flat_P.grad = torch.from_numpy(gradient_P)
+        self.flat_P = torch.from_numpy(whole_P).to(device)  # on the CPU, the same memory
+        gradient_P = torch.zeros_like(self.flat_P)
+        self.flat_P.grad = gradient_P
         self.tensors: dict[str, nn.Parameter] = {}
-        views = zip(tensor_views(module, whole_P), tensor_views(module, gradient_P), strict=True)
-        for (name, value), (_, gradient) in views:
-            leaf = nn.Parameter(torch.from_numpy(value), requires_grad=trained)
+        sizes = [tensor.size for tensor in module.tensors]
+        views = zip(module.tensors, self.flat_P.split(sizes), gradient_P.split(sizes), strict=True)
+        for tensor, value, gradient in views:
+            leaf = nn.Parameter(value.view(tensor.shape), requires_grad=trained)
             if trained:
-                leaf.grad = torch.from_numpy(
-                    gradient
-                )  # backward adds to it in place, hence to the flat gradient
-            self.tensors[name] = leaf
+                leaf.grad = gradient.view(tensor.shape)  # backward adds to it, hence to the flat gradient
+            self.tensors[tensor.name] = leaf
 
     @property
     def values(self) -> Flat:
         """As they are sent."""
-        return self._whole_P if self._base_P is None else self._whole_P - self._base_P
+        whole_P: Flat = self.flat_P.cpu().numpy()
+        return whole_P if self._base_P is None else whole_P - self._base_P
 
     def optimizer(self, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
         """AdamW is elementwise: stepping the flat vector is stepping each tensor."""

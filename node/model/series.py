@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,7 +32,7 @@ class SeriesTower:
         return (torch.from_numpy(example.series.astype("float32")),)
 
     def embed(self, inputs: Sequence[Tensor]) -> Tensor:
-        (series_BTC,) = inputs
+        series_BTC = inputs[0].cpu()  # too small for a GPU to be worth the way
         length, channels = series_BTC.shape[1:]
         features = []
         for weight_1CL, bias, dilation in _kernels(length, channels):
@@ -62,6 +63,6 @@ def _kernels(length: int, channels: int) -> list[tuple[Tensor, Tensor, int]]:
         weight /= (weight**2).sum() ** 0.5
         most = max(0.0, float(torch.log2(torch.tensor((length - 1) / (taps - 1)))))
         dilation = int(2 ** (rng.random() * most))
-        bias = torch.tensor([rng.uniform(-1, 1)], dtype=torch.float32)
-        found.append((torch.from_numpy(weight).float(), bias, dilation))
+        bias = np.array([rng.uniform(-1, 1)], np.float32)
+        found.append((torch.from_numpy(weight).float(), torch.from_numpy(bias), dilation))
     return found

@@ -21,13 +21,14 @@ Tensors = Mapping[str, Tensor]
 class Stack:
     """`depth`: how many layers stay as they are whatever is trained."""
 
-    def __init__(self, tower: Tower, depth: int) -> None:
+    def __init__(self, tower: Tower, depth: int, device: torch.device) -> None:
         self.tower = tower
         self.depth = depth
+        self.device = device
 
     @torch.no_grad()
     def prepare(self, examples: Sequence[Example]) -> list[Tensor]:
-        """Each sample's tokens [S_i, D] after `depth` layers: all that training needs of it.
+        """Each sample's tokens [S_i, D] after `depth` layers, in the machine's memory: all that training needs.
 
         Samples of one size are computed together and none is padded.
         """
@@ -37,16 +38,17 @@ class Stack:
             groups[tuple(part.shape for part in parts)].append(index)
         found: dict[int, Tensor] = {}
         for members in groups.values():
-            batch = [torch.stack(parts) for parts in zip(*(inputs[i] for i in members), strict=True)]
+            rows = zip(*(inputs[i] for i in members), strict=True)
+            batch = [torch.stack(parts).to(self.device) for parts in rows]
             hidden_BSD = self.tower.embed(batch)
             for index in range(self.depth):
                 hidden_BSD = self.tower.layer(index, hidden_BSD, None)
-            found.update(zip(members, hidden_BSD.unbind(), strict=True))
+            found.update(zip(members, hidden_BSD.cpu().unbind(), strict=True))
         return [found[index] for index in range(len(examples))]
 
     def run(self, samples: Sequence[Tensor], adapter: Tensors | None, prompts: Sequence[Tensor]) -> Tokens:
         """After the last layer, from samples as `prepare` gave them."""
-        tokens = pad(samples)
+        tokens = pad(samples, self.device)
         for prompt in prompts:
             tokens = _prompted(tokens, prompt)
         mask = _mask(tokens)

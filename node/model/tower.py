@@ -73,9 +73,9 @@ class Backbone(Protocol):
         """From what the encoders in use put out."""
 
 
-def pad(samples: Sequence[Tensor]) -> Tokens:
-    """Samples [S_i, D] as a batch."""
+def pad(samples: Sequence[Tensor], device: torch.device) -> Tokens:
+    """Samples [S_i, D] as a batch on the device."""
     lengths = [len(sample) for sample in samples]
     if min(lengths) == max(lengths):
-        return Tokens(torch.stack(list(samples)), lengths)
-    return Tokens(nn.utils.rnn.pad_sequence(list(samples), batch_first=True), lengths)
+        return Tokens(torch.stack(list(samples)).to(device), lengths)
+    return Tokens(nn.utils.rnn.pad_sequence(list(samples), batch_first=True).to(device), lengths)

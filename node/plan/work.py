@@ -45,6 +45,8 @@ class TrainingSpec(Frozen):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     epochs: Annotated[int, Field(ge=1)] = 1  # local epochs per round
     threads: Annotated[int, Field(ge=1)] = 1
+    # auto: an NVIDIA GPU where torch finds one. The nodes of a machine take turns on it as they do on its cores.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     # Devices rest for the modelled time of training and evaluation, and send modules that change by noise: for the
     # latency and energy of large networks. Nothing is learned, and there are no accuracies.
     left_out: bool = False

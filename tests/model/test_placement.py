@@ -1,5 +1,5 @@
-"""Models on another device than the CPU. torch's `meta` stands in for a GPU: it has shapes and no values, and refuses
-to compute with what lies elsewhere, as a GPU does."""
+"""Models on another device than the CPU. torch's `meta` stands in for a GPU: it has shapes and no values, and
+refuses to compute with what lies elsewhere, as a GPU does."""
 
 from __future__ import annotations
 

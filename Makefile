@@ -2,6 +2,7 @@
 # make test   set up, then run the tests of every part, with real nodes over loopback
 # make test-system  the commands as a user runs them: whole runs of real processes, restarts, certificates
 # make bench  set up Flower in an environment of its own, then print and write docs/benchmarks.md
+# make test-long  what takes minutes: every way of relaying with every lie and many cuts
 # make storm  kill nodes of every tier at random moments, for some minutes
 # make image  the image of `--launcher containers`, for Docker; BASE=... in place of python:3.12-slim
 # make image-offline  the same where no registry of images is in reach
@@ -25,16 +26,19 @@ READY := .venv/.ready-$(TORCH)
 IMAGE ?= hffm
 BASE ?= python:3.12-slim
 
-.PHONY: demo test test-system storm test-emulation bench lint proto image image-offline lab-kernel setup clean
+.PHONY: demo test test-system test-long storm test-emulation bench lint proto image image-offline lab-kernel setup clean
 
 demo: setup
 	$(BIN)/hffm compare deploy/scenarios/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest --ignore tests/system --ignore tests/emulation
+	$(BIN)/python -m pytest --ignore tests/system --ignore tests/long --ignore tests/emulation
 
 test-system: setup
 	$(BIN)/python -m pytest tests/system
+
+test-long: setup
+	$(BIN)/python -m pytest tests/long
 
 test-emulation: setup lab-kernel
 	$(BIN)/python -m pytest tests/emulation

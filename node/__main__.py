@@ -16,7 +16,7 @@ from node.plan import Plan, load_plan
 from node.security import ENVIRONMENT as CERTS
 from node.security import Security
 
-Reshape = Callable[[int], None]  # as in node.roles.member
+Reshape = Callable[[int], None]  # as in node.roles.traffic
 Shaping = Callable[[Plan, str], Reshape | None]
 
 
@@ -133,7 +133,7 @@ async def _live(
     """The exit code of this node; others of this process go on when it fails."""
     # After the arguments: gRPC takes a while.
     from node.roles.life import live
-    from node.roles.member import by_nobody
+    from node.roles.traffic import by_nobody
     from node.wire.tls import Tls
 
     log = NodeLog(node_id, *([] if options.quiet else [stderr_sink]))

@@ -41,6 +41,8 @@ from __future__ import annotations
 class HffmError(Exception):
     """Base of the tree. `str()` is the one line shown to a person."""
 
+    blamed = ""  # the node whose fault it is, where that is not the one that was called
+
     @property
     def exit_code(self) -> int:
         """The process's exit code, from the nearest class in `TABLE`."""

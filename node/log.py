@@ -36,6 +36,7 @@ and the fields of its kind; seconds are `_s`, joules `_j`, bytes `_bytes`, round
     failed_round  round, tier, attempt, action (repeat, skip), reason    too few took part
     decided     round (the first one), periods {module: {tier: rounds}}, reason (JSON: what it was made from)
                 how modules circulate from this round on, as the orchestrator has decided
+    failed_transfer  round, peer, attempt, error, message  between this node and its parent; it is tried again
     discarded   round, child, module, reason               an update that came too late
     installed   round, wall_s                              all below have adopted the result
     resumed     round                                      a node goes on after this one, in a new life

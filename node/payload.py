@@ -129,21 +129,31 @@ def decode(module: Module, file: bytes | bytearray | memoryview) -> Values:
     """
     view = memoryview(file)
     layout = _layout(module.name, module.tensors, module.precision)
-    wanted = layout.stored
     table, start = _read_header(module, layout, view)
     data = view[start:]
-    if len(data) != module.wire_bytes:
-        raise PayloadRefused(
-            f"module '{module.name}': {len(data)} bytes of tensors where the plan has {module.wire_bytes}"
-        )
-    offsets = [_offset(module, table, one) for one in wanted]
-    spans = sorted((o, o + one.size_bytes) for o, one in zip(offsets, wanted, strict=True))
-    if any(end != begin for (_, end), (begin, _) in zip(spans, [*spans[1:], (len(data), 0)], strict=True)):
-        raise PayloadCorrupt(f"module '{module.name}': tensors overlap or leave gaps")
+    offsets = _offsets(module, layout, table, len(data))
     if offsets == sorted(offsets) and start % 4 == 0:
         return decoded(module, np.frombuffer(data, np.uint8))
-    pieces = [data[o : o + one.size_bytes] for o, one in zip(offsets, wanted, strict=True)]
+    pieces = [data[o : o + one.size_bytes] for o, one in zip(offsets, layout.stored, strict=True)]
     return decoded(module, np.frombuffer(b"".join(pieces), np.uint8))
+
+
+def header_bytes(module: Module, start: bytes) -> int:
+    """Length of the header of a file that begins with these 8 bytes; PayloadCorrupt for an impossible one."""
+    length = int.from_bytes(start, "little")
+    if length > 2 * len(header(module)) + _HEADER_SLACK_BYTES:
+        raise PayloadCorrupt(f"module '{module.name}': no safetensors file: header of {length} bytes")
+    return 8 + length
+
+
+def check_header(module: Module, head: bytes, data_bytes: int) -> None:
+    """Whether a file that begins with this whole header, and so many bytes behind it, is one of this module.
+
+    Raises what `decode` raises.
+    """
+    layout = _layout(module.name, module.tensors, module.precision)
+    table, _ = _read_header(module, layout, memoryview(head))
+    _offsets(module, layout, table, data_bytes)
 
 
 def _read_header(module: Module, layout: _Layout, view: memoryview) -> tuple[dict[str, Any], int]:
@@ -163,6 +173,19 @@ def _read_header(module: Module, layout: _Layout, view: memoryview) -> tuple[dic
         odd = sorted(set(table) ^ wanted)[:3]
         raise PayloadRefused(f"module '{module.name}': tensors differ from the plan's, first at {odd}")
     return table, 8 + length
+
+
+def _offsets(module: Module, layout: _Layout, table: dict[str, Any], data_bytes: int) -> list[int]:
+    """Where the data of each stored tensor starts, in their order."""
+    if data_bytes != module.wire_bytes:
+        raise PayloadRefused(
+            f"module '{module.name}': {data_bytes} bytes of tensors where the plan has {module.wire_bytes}"
+        )
+    offsets = [_offset(module, table, one) for one in layout.stored]
+    spans = sorted((o, o + one.size_bytes) for o, one in zip(offsets, layout.stored, strict=True))
+    if any(end != begin for (_, end), (begin, _) in zip(spans, [*spans[1:], (data_bytes, 0)], strict=True)):
+        raise PayloadCorrupt(f"module '{module.name}': tensors overlap or leave gaps")
+    return offsets
 
 
 def _offset(module: Module, table: dict[str, Any], one: Stored) -> int:

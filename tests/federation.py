@@ -179,12 +179,16 @@ class Federation:
 
 @asynccontextmanager
 async def federation(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, certs: Path | None = None, learner: type = ArithmeticLearner
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    certs: Path | None = None,
+    learner: type = ArithmeticLearner,
+    root: str | None = None,
 ) -> AsyncIterator[Federation]:
-    """`certs`: a folder of certificates for mutual TLS."""
+    """`certs`: a folder of certificates for mutual TLS. `root`: where the operator calls, if not as in the plan."""
     monkeypatch.setattr("node.roles.device.Learner", learner)
     channels = Channels(None if certs is None else Tls.of_operator(certs, plan))
-    control = rpc.ControlStub(channels.to(plan.root.address or ""))
+    control = rpc.ControlStub(channels.to(root or plan.root.address or ""))
     tls = {
         n.id: None if certs is None else Tls.of_node(Files.of(certs, n.id), plan, n.id) for n in plan.nodes
     }

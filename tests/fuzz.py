@@ -23,7 +23,7 @@ from node.payload import Payload, decode, header
 from node.plan import Circulation, Cluster, Gossip, Module, Tensor
 from node.roles.admission import check_manifest, check_peer
 from node.wire.codec import PUSHED
-from node.wire.intake import Partial
+from node.wire.landing import Partial
 from node.wire.parsing import careful
 from tests.federation import make_plan
 

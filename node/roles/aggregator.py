@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container
-from typing import NoReturn
 
 from hffm.v1 import membership_pb2 as pb
-from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE, Manifest
+from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE
 
-from node.aggregation import Collection, Drift, Update, collection_for
-from node.errors import BusyError, PayloadLate, PayloadRefused, RunError, UnreachableError
+from node.aggregation import Collection
+from node.errors import RunError
 from node.log import NodeLog
-from node.payload import Payload, Values
 from node.plan import CirculationChange, Module, Plan
-from node.roles.admission import check_manifest
 from node.roles.feedback import sent
 from node.roles.held import Held
 from node.roles.journal import Kept, Progress
 from node.roles.member import Member
 from node.roles.regrouping import Regrouping
-from node.waiting import Change
+from node.roles.submissions import Submissions
 from node.wire.circulating import message_of
 from node.wire.family import Family
-from node.wire.intake import Key, Partial, key_of
 from node.wire.tls import Tls
 from node.wire.transfer import Outgoing
 
@@ -35,27 +31,21 @@ _PER_TIER = 0.25  # of the deadline of a round: what each tier adds to it
 
 
 class Aggregator(Member):
-    """Also the `Receiver` of what its children push."""
+    """Its children push to its `submissions`."""
 
     def __init__(
         self, plan: Plan, node_id: str, log: NodeLog, family: Family, tls: Tls | None = None
     ) -> None:
         super().__init__(plan, node_id, log, tls)
         self.family = family
-        self._open_round: int | None = None  # the round whose updates are taken now
-        self._sums: dict[str, Collection] = {}
-        self._drifts: dict[str, Drift] = {}  # of modules whose result is the weighted mean
-        self._taken: set[Key] = set()
-        self._collecting = False
-        self._collecting_round = 0
-        self._snapshots: dict[Key, Outgoing] = {}
+        self.submissions = Submissions(self, family)
         self._height = plan.height(node_id)
         self._ordered = 0  # at the root: rounds that were asked for
         self._skipped = 0  # rounds in a row
         self._late: Container[str] = ()  # children that were missing in the last round
-        self._arrived = Change()
         cluster = next((c for c in plan.clusters if c.parent == node_id), None)
-        self._regrouping = Regrouping(plan, cluster, family, log, self) if cluster else None
+        self._regrouping = Regrouping(plan, cluster, family, log, self.submissions) if cluster else None
+        self.submissions.regrouping = self._regrouping
         if self._regrouping is not None:
             family.on_session_ended = self._regrouping.hear_session_ended
             family.on_trouble = self._regrouping.hear_trouble
@@ -67,11 +57,11 @@ class Aggregator(Member):
     def restore(self, kept: Kept) -> None:
         super().restore(kept)
         self._ordered = kept.progress.ordered
-        self._taken = set(kept.progress.taken)
+        self.submissions.restore(kept.progress.taken)
 
     def progress(self) -> Progress:
-        taken = tuple(sorted(self._taken))
-        return super().progress().model_copy(update={"ordered": self._ordered, "taken": taken})
+        own = {"ordered": self._ordered, "taken": self.submissions.kept()}
+        return super().progress().model_copy(update=own)
 
     @property
     def ordered(self) -> int:
@@ -130,13 +120,12 @@ class Aggregator(Member):
 
     async def collect(self, round_index: int) -> list[Outgoing]:
         """What its parent does not have yet, from here and from below."""
-        self._collecting, self._collecting_round, self._snapshots = True, round_index, {}
+        self.submissions.ask_for_snapshots(round_index)
         try:
             await self.family.command(pb.Collect(round=round_index), "collecting", self._patience_s(1))
         finally:
-            self._collecting = False
+            below = self.submissions.snapshots()
         own = [h for h in self.held.values() if h.weight > 0 or self.node.parent is None]
-        below, self._snapshots = list(self._snapshots.values()), {}
         return [self.announce(h, PURPOSE_SNAPSHOT, round_index) for h in own] + below
 
     # -- one round ----------------------------------------------------------------------------------------
@@ -145,18 +134,17 @@ class Aggregator(Member):
         last = first + count - 1
         self.round, self.phase = last, "waiting"
         started, clock = time.time(), time.monotonic()
-        self._sums, self._drifts, self._open_round = {}, {}, last
-        self._taken = {key for key in self._taken if key.round >= self.finished}
-        await self.follow_links(last)  # all that it sends is of this round
+        self.submissions.open(last)
+        await self.traffic.follow_links(last)  # all that it sends is of this round
         try:
             missing = await self._as_many_as_needed(first, count)
         finally:
-            self._open_round = None
+            self.submissions.close()
         self.phase = "aggregating"
         with self.meter.phase("aggregate", last):
-            for name in sorted(self._sums):
-                self._close(self.modules[name], self._sums[name], last)
-        self._sums, self._drifts = {}, {}
+            for name, total in sorted(self.submissions.sums.items()):
+                self._close(self.modules[name], total, last)
+        self.submissions.forget()
         self.log.emit(
             "round",
             t=started,
@@ -176,7 +164,7 @@ class Aggregator(Member):
         while True:
             try:
                 if failed:
-                    await self.family.enough(limits.round_s)
+                    await self.family.quorum.there(limits.round_s)
                 missing = await self._children_run(first, count)
                 self._skipped = 0
                 return missing
@@ -198,7 +186,7 @@ class Aggregator(Member):
                 )
                 if skips:
                     self._skipped += 1
-                    self._sums, self._drifts = {}, {}
+                    self.submissions.forget()
                     return {child: str(error) for child in self.family.missing()}
 
     def _patience_s(self, rounds: int) -> float:
@@ -227,7 +215,7 @@ class Aggregator(Member):
         """Waits for the updates of a new head, which had done its part in the round when it became one."""
         assert self._regrouping is not None
         while not self._regrouping.has_delivered(round_index) and time.monotonic() < deadline:
-            await self._arrived.wait(min(1.0, deadline - time.monotonic()))
+            await self.submissions.arrived.wait(min(1.0, deadline - time.monotonic()))
 
     def _close(self, module: Module, total: Collection, round_index: int) -> None:
         if total.lacking:
@@ -239,8 +227,7 @@ class Aggregator(Member):
         values = sent(self.private, module, self.node.tier, update.values, round_index)
         held = Held(module, values, round_index, update.weight, update.contributors)
         self.held[module.name] = held
-        drift = self._drifts.get(module.name)
-        apart = drift.around(update.values) if drift is not None else None
+        apart = self.submissions.drift(module.name, update.values)
         self.log.emit(
             "aggregated",
             round=round_index,
@@ -262,114 +249,5 @@ class Aggregator(Member):
         due = [h for h in self.held.values() if self.circulation.due(h.module, parent.tier, round_index)]
         updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in due if h.weight > 0]
         self.phase = "sending"
-        try:
-            await self.push(parent.id, updates, planned=[h.module.name for h in due])
-        except (PayloadRefused, BusyError, UnreachableError) as error:
-            self.log.emit("warning", message=f"update of round {round_index} was not taken: {error}")
+        await self.hand_up(updates, [h.module.name for h in due])
         self.phase = "ready"
-
-    # -- payloads in --------------------------------------------------------------------------------------
-
-    def admit(self, manifest: Manifest, peer: str) -> Module:
-        if peer not in self.family.children:
-            raise PayloadRefused(f"'{peer}' is no child of '{self.node.id}' in the plan")
-        if manifest.purpose == PURPOSE_SNAPSHOT:
-            return self._admit_snapshot(manifest, peer)
-        if manifest.purpose != PURPOSE_UPDATE:
-            raise PayloadRefused(f"'{peer}' may push updates and snapshots here, nothing else")
-        if manifest.sender != peer:
-            raise PayloadRefused(f"'{peer}' may not push as '{manifest.sender}'")
-        if manifest.attempt or manifest.step:
-            raise PayloadRefused("attempts and iterations are of exchanges among devices: leave them 0")
-        module = check_manifest(self.plan, manifest, self._entitled(peer, manifest.round))
-        self._check_weight(manifest, peer)
-        if not manifest.size_bytes:
-            raise PayloadRefused(f"module '{module.name}': an empty update: send none instead")
-        if key_of(manifest) in self._taken:
-            return module
-        if manifest.round != self._open_round:
-            self._refuse_out_of_turn(manifest, peer)
-        if not self.circulation.due(module, self.node.tier, manifest.round):
-            raise PayloadRefused(f"module '{module.name}' is not averaged here in round {manifest.round}")
-        return module
-
-    def _refuse_out_of_turn(self, manifest: Manifest, peer: str) -> NoReturn:
-        now = "no round is open" if self._open_round is None else f"round {self._open_round} is open"
-        what = f"update of round {manifest.round} from '{peer}'"
-        if manifest.round > max(self.finished, self._open_round or -1):
-            raise BusyError(f"{what} is early: {now}")
-        why = f"{what} is late: {now}"
-        self.log.emit("discarded", round=manifest.round, child=peer, module=manifest.module, reason=why)
-        raise PayloadLate(why)
-
-    def land(self, manifest: Manifest, module: Module, peer: str) -> Partial:
-        return Partial(manifest, module)
-
-    def _admit_snapshot(self, manifest: Manifest, peer: str) -> Module:
-        if not self._collecting:
-            raise PayloadLate(f"'{peer}' sends a snapshot that was not asked for")
-        if manifest.attempt or manifest.step or manifest.round != self._collecting_round:
-            raise PayloadRefused(f"the snapshot asked for is that of round {self._collecting_round}")
-        below = self.plan.subtree(peer)
-        if manifest.sender not in below:
-            raise PayloadRefused(f"'{manifest.sender}' is not below '{peer}'")
-        return check_manifest(self.plan, manifest, [d.id for d in self.plan.devices])
-
-    def _entitled(self, peer: str, round_index: int) -> list[str]:
-        """Devices whose training may be in an update that this child pushes."""
-        if self._regrouping is not None:
-            cluster = self._regrouping.at(round_index)
-            if cluster.head == peer:
-                return cluster.members
-        return self.plan.subtree(peer)
-
-    def exclude(self, peer: str, reason: str) -> None:
-        self.family.exclude(peer, reason)
-
-    def _check_weight(self, manifest: Manifest, peer: str) -> None:
-        """Against the samples that the child has declared; a head speaks for others, a consensus comes near."""
-        child = self.family.children[peer]
-        speaks_for_others = self._entitled(peer, manifest.round) != self.plan.subtree(peer)
-        if speaks_for_others or not child.ready or any(c.gossip is not None for c in self.plan.clusters):
-            return
-        if manifest.weight > (most := child.samples.get(manifest.module, 0)):
-            raise PayloadRefused(
-                f"module '{manifest.module}': weight {manifest.weight:g}, and '{peer}' has declared {most} samples"
-            )
-
-    def taken(self, key: Key) -> bool:
-        return key in self._taken or key in self._snapshots
-
-    async def take(self, manifest: Manifest, values: Values, peer: str) -> None:
-        if manifest.purpose == PURPOSE_SNAPSHOT:
-            payload = Payload(self.modules[manifest.module], values)
-            self._snapshots[key_of(manifest)] = Outgoing(manifest, payload)
-            return
-        if manifest.round != self._open_round:
-            self._refuse_out_of_turn(manifest, peer)
-        if manifest.module not in self._sums:
-            self._begin(self.modules[manifest.module])
-        total = self._sums[manifest.module]
-        if self._is_repeated(manifest, total):
-            what = (
-                f"round {manifest.round}: module '{manifest.module}' had come from the head before '{peer}'"
-            )
-            self.log.emit("warning", message=f"{what}, and counts once")
-        else:
-            update = Update(values, manifest.weight, tuple(manifest.contributors))
-            total.add(update)
-            if (drift := self._drifts.get(manifest.module)) is not None:
-                drift.add(update)
-        self._taken.add(key_of(manifest))
-        self._arrived.happened()
-
-    def _is_repeated(self, manifest: Manifest, total: Collection) -> bool:
-        """Whether a head that was lost meanwhile had delivered this module before it died."""
-        regrouped = self._regrouping is not None and self._regrouping.attempt > 0
-        return regrouped and total.has_any(manifest.contributors)
-
-    def _begin(self, module: Module) -> None:
-        before, tier = self.held[module.name].values, self.node.tier
-        self._sums[module.name] = collection_for(module, tier, before, len(self.family.children))
-        if module.rule_at(tier) == "mean":
-            self._drifts[module.name] = Drift(before)

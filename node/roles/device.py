@@ -13,17 +13,16 @@ from hffm.v1 import membership_pb2 as pb
 from hffm.v1.payload_pb2 import PURPOSE_SNAPSHOT, PURPOSE_UPDATE
 
 from node import gate
-from node.errors import BusyError, PayloadRefused, UnreachableError
 from node.learning.learner import Learner, Score, Trained
 from node.learning.standin import StandIn
 from node.log import NodeLog
 from node.plan import CLUSTER_TIER, Module, Plan
 from node.roles import feedback, personal
 from node.roles.battery import Battery
+from node.roles.exchanges import Exchanges
 from node.roles.held import Held
 from node.roles.journal import Kept, Progress
 from node.roles.member import Member
-from node.roles.neighbour import Neighbour
 from node.wire.tls import Tls
 from node.wire.transfer import Outgoing
 
@@ -44,7 +43,7 @@ class Device(Member):
     def __init__(self, plan: Plan, node_id: str, log: NodeLog, tls: Tls | None = None) -> None:
         super().__init__(plan, node_id, log, tls)
         cluster = plan.cluster_of(node_id)
-        self.neighbour = Neighbour(self, cluster) if cluster is not None else None
+        self.exchanges = Exchanges(self, cluster) if cluster is not None else None
         self.battery = Battery(plan, node_id, self.circulation)
         own = (
             plan.computing == "modelled"
@@ -67,15 +66,15 @@ class Device(Member):
 
     def restore(self, kept: Kept) -> None:
         super().restore(kept)
-        if self.neighbour is not None:
-            self.neighbour.resume(self.finished, kept.sent, kept.progress.handed_up)
+        if self.exchanges is not None:
+            self.exchanges.resume(self.finished, kept.sent, kept.progress.handed_up)
 
     def progress(self) -> Progress:
-        handed_up = self.neighbour.kept_part()[1] if self.neighbour is not None else ()
+        handed_up = self.exchanges.kept_part()[1] if self.exchanges is not None else ()
         return super().progress().model_copy(update={"handed_up": handed_up})
 
     def sent(self) -> Mapping[str, Held]:
-        return self.neighbour.kept_part()[0] if self.neighbour is not None else {}
+        return self.exchanges.kept_part()[0] if self.exchanges is not None else {}
 
     # -- commands -----------------------------------------------------------------------------------------
 
@@ -84,7 +83,7 @@ class Device(Member):
         for round_index in range(first_round, last + 1):
             if round_index > self.finished:
                 self.round = round_index
-                await self.follow_links(round_index)
+                await self.traffic.follow_links(round_index)
                 await self._train(round_index)
                 await self._circulate(round_index)
                 self.finished = round_index
@@ -99,7 +98,7 @@ class Device(Member):
         own = (h.module for h in self.held.values() if h.weight > 0)
         return (
             round_index < last
-            or self.neighbour is not None
+            or self.exchanges is not None
             or any(not self.circulation.due(m, self._parent_tier, round_index) for m in own)
             or bool(self.private.kept())
         )
@@ -150,7 +149,7 @@ class Device(Member):
 
     def _quantise(self, round_index: int) -> None:
         """What goes out now is from here on what this device holds."""
-        near = CLUSTER_TIER if self.neighbour is not None else self._parent_tier
+        near = CLUSTER_TIER if self.exchanges is not None else self._parent_tier
         due_at = self.circulation.due
         for name, held in self.held.items():
             due = {tier for tier in (near, self._parent_tier) if due_at(held.module, tier, round_index)}
@@ -223,27 +222,21 @@ class Device(Member):
 
     async def _circulate(self, round_index: int) -> None:
         self.phase = "sending"
-        if self.neighbour is not None:
+        if self.exchanges is not None:
             due = (
-                m for m in self.neighbour.concerned() if self.circulation.due(m, CLUSTER_TIER, round_index)
+                m for m in self.exchanges.concerned() if self.circulation.due(m, CLUSTER_TIER, round_index)
             )
             near = [m.name for m in due]
             if near:
                 hand_up = {m.name for m in self._upward(round_index)}
-                await self.neighbour.circulate(round_index, near, hand_up=hand_up)
+                await self.exchanges.circulate(round_index, near, hand_up=hand_up)
 
     async def _report(self, round_index: int) -> None:
         self.phase = "sending"
-        if self.neighbour is not None:
-            await self.neighbour.done_again()
-        reports = self.neighbour is None or self.neighbour.reports(round_index)
+        if self.exchanges is not None:
+            await self.exchanges.done_again()
+        reports = self.exchanges is None or self.exchanges.reports(round_index)
         upward = [m for m in self._upward(round_index) if m.name in self.held]
         mine = [m.name for m in upward if reports or not self.circulation.over_d2d(m, round_index)]
         held = [self.held[name] for name in mine if self.held[name].weight > 0]
-        try:
-            updates = [self.announce(h, PURPOSE_UPDATE, round_index) for h in held]
-            await self.push(self.node.parent or "", updates, planned=mine)
-        except (PayloadRefused, BusyError, UnreachableError) as error:
-            # Too late, most often: the round was closed without this device, which goes on with the next one.
-            # Or too early for a parent in a new life, which will ask for it.
-            self.log.emit("warning", message=f"update of round {round_index} was not taken: {error}")
+        await self.hand_up([self.announce(h, PURPOSE_UPDATE, round_index) for h in held], mine)

@@ -14,7 +14,7 @@ from node.roles.exchange import Exchange, ready
 from node.roles.held import Held
 from node.roles.stages import Following
 from node.waiting import all_of
-from node.wire.intake import Partial
+from node.wire.landing import Key, Partial
 from node.wire.stream import Stage, StageMaker, WholeStage
 
 
@@ -60,7 +60,7 @@ class Downward:
         """By module; each only where somebody holds it."""
         wanted = {peer: self._at.wanted_at(peer, list(makers)) for peer in self._at.below}
         streams = [
-            self._at.member.stream(peer, [makers[n] for n in names])
+            self._at.member.traffic.stream(peer, [makers[n] for n in names])
             for peer, names in wanted.items()
             if names
         ]
@@ -68,10 +68,17 @@ class Downward:
 
     async def _following(self, name: str) -> Stage:
         at = self._at
-        landing = await at.inbox.opened(at.key(name, at.head, PURPOSE_AGGREGATE), at.deadline(1.0))
+        landing = await at.inbox.opened(self._key(name), at.deadline(1.0))
         if not isinstance(landing, Partial):
             raise TransferStalled(f"module '{name}': the aggregate of '{at.head}' did not come")
-        return Following(landing)
+        return Following(landing, partial(self._whole, name))
+
+    async def _whole(self, name: str) -> None:
+        if not await self._at.inbox.whole([self._key(name)], self._at.deadline(1.0)):
+            raise TransferStalled(f"module '{name}': the aggregate of '{self._at.head}' broke off")
+
+    def _key(self, name: str) -> Key:
+        return self._at.key(name, self._at.head, PURPOSE_AGGREGATE)
 
     async def _nothing(self) -> None:
         """Whole payloads are sent on when they are whole."""

@@ -14,7 +14,7 @@ from node.payload import size_bytes
 from node.plan import Cluster, Relay
 from node.roles.held import Held
 from node.roles.inbox import Inbox
-from node.wire.intake import Key
+from node.wire.landing import Key
 from node.wire.stream import Stage, WholeStage
 from node.wire.transfer import Outgoing
 

@@ -53,7 +53,7 @@ class Consensus:
         for stage in stages:
             stage.manifest.step = step
         makers: list[StageMaker] = [partial(ready, stage) for stage in stages]
-        await all_of([self._at.member.stream(peer, makers) for peer in self._peers])
+        await all_of([self._at.member.traffic.stream(peer, makers) for peer in self._peers])
 
     async def _heard(self, step: int) -> list[Outgoing]:
         at = self._at

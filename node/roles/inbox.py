@@ -11,7 +11,7 @@ from hffm.v1.payload_pb2 import Manifest
 from node.aggregation import Update
 from node.payload import Payload
 from node.waiting import Change
-from node.wire.intake import Key, Landing, key_of
+from node.wire.landing import Key, Landing, key_of
 from node.wire.transfer import Outgoing
 from node.wire.window import Window
 

@@ -30,7 +30,7 @@ from node.log import NodeLog
 from node.payload import Payload, decode, exact
 from node.plan import CirculationChange, Plan
 from node.roles.held import Held
-from node.wire.intake import Key
+from node.wire.landing import Key
 
 _RECORDS_KEPT = 2
 _VERSIONS = ("modules", "sent", "private")

@@ -13,29 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1.control_pb2_grpc import add_ControlServicer_to_server
-from hffm.v1.membership_pb2_grpc import add_MembershipServicer_to_server
 
 from node import __version__
-from node.errors import ClockError, HffmError, PlanError
+from node.errors import ClockError, HffmError
 from node.log import NodeLog, encode
 from node.plan import Plan, Role
-from node.roles.admission import inflight_bytes
 from node.roles.aggregator import Aggregator
 from node.roles.journal import Journal
-from node.roles.member import Member, Reshape, by_nobody
+from node.roles.member import Member
+from node.roles.neighbour import Neighbour
 from node.roles.root import Root
+from node.roles.services import exchange, parent_services, serve
+from node.roles.traffic import Reshape, by_nobody
 from node.wire.book import EventBook
-from node.wire.budget import Budget
 from node.wire.circulating import change_of
-from node.wire.codec import add_exchange
 from node.wire.control import ControlService
-from node.wire.door import Door
-from node.wire.exchange import ExchangeService
 from node.wire.family import Command, Family
-from node.wire.intake import Receiver
 from node.wire.parent import ParentSession
-from node.wire.refusals import Refusals
-from node.wire.server import AddService, Services, serve
 from node.wire.tls import Tls
 
 if TYPE_CHECKING:
@@ -77,34 +71,41 @@ async def _live_as_root(
 ) -> None:
     events = EventBook(journal.folder / "events.jsonl" if journal is not None else None)
     log.add_sink(lambda event: events.add(encode(event)))
-    family = Family(plan, node_id, log, lambda event, child, number: events.add(event))
+    family = Family(plan, node_id, log)
     node = Aggregator(plan, node_id, log, family, tls)
-    node.reshape = reshape
+    node.traffic.reshape = reshape
     _resume(node, journal)
     root = Root(node, events)
-    services = _parent_services(node, family)
+    services = parent_services(node, lambda event, child, number: events.add(event))
     services["Control"] = lambda server: add_ControlServicer_to_server(ControlService(root), server)
-    server = await _serve(plan, node_id, services, tls, log)
+    server = await serve(plan, node_id, services, tls, log)
     _say_joined(plan, node_id, log, tls)
+    failed = False
     try:
         await _first(root.run(), family.watch(), root.keep_events(), root.stopped.wait())
+    except HffmError as error:
+        log.emit("failed", error=type(error).__name__, message=str(error), exit_code=error.exit_code)
+        failed = True
+        raise
     finally:
-        await family.stop(root.stop_reason or "the root ended")
+        if not failed:  # it may come back, for which its children wait as long as their lease
+            await family.stop(root.stop_reason or "the root ended")
         log.emit("left", reason=root.stop_reason)
         events.close()
         await server.stop(_GOODBYE_S)
-        await node.channels.close()
+        await node.traffic.channels.close()
 
 
 async def _live_as_edge(
     plan: Plan, node_id: str, log: NodeLog, reshape: Reshape, tls: Tls | None, journal: Journal | None
 ) -> None:
-    family = Family(plan, node_id, log, lambda *event: session.relay_event(*event))
+    family = Family(plan, node_id, log)
     node = Aggregator(plan, node_id, log, family, tls)
-    node.reshape = reshape
-    session = ParentSession(plan, node_id, node.channels, log, node.statuses)
-    session.on_kept = family.events_kept
-    log.add_sink(session.hear_event)
+    node.traffic.reshape = reshape
+    session = ParentSession(plan, node_id, node.traffic.channels, log, node.statuses)
+    session.events.on_kept = family.events_kept
+    node.traffic.on_heard(session.hear_moved)
+    log.add_sink(session.events.hear)
     _resume(node, journal, session)
 
     async def ready() -> dict[str, int]:
@@ -112,13 +113,13 @@ async def _live_as_edge(
         node.phase = "ready"
         return family.samples()
 
-    server = await _serve(plan, node_id, _parent_services(node, family), tls, log)
+    server = await serve(plan, node_id, parent_services(node, session.events.relay), tls, log)
     _say_joined(plan, node_id, log, tls)
     try:
         await _take_part(node, session, log, ready(), family)
     finally:
-        await server.stop(_GOODBYE_S)
-        await node.channels.close()
+        await server.stop(_GOODBYE_S if session.stopped.is_set() else 0.0)
+        await node.traffic.channels.close()
 
 
 async def _live_as_device(
@@ -127,22 +128,24 @@ async def _live_as_device(
     from node.roles.device import Device  # imports torch, which the other roles do not need
 
     node = Device(plan, node_id, log, tls)
-    node.reshape = reshape
-    session = ParentSession(plan, node_id, node.channels, log, node.statuses)
-    log.add_sink(session.hear_event)
+    node.traffic.reshape = reshape
+    session = ParentSession(plan, node_id, node.traffic.channels, log, node.statuses)
+    node.traffic.on_heard(session.hear_moved)
+    log.add_sink(session.events.hear)
     _resume(node, journal, session)
     server = None
-    if node.neighbour is not None:
-        session.on_regroup, node.neighbour.say_trouble = node.neighbour.regroup, session.trouble
-        session.attempt = node.neighbour.attempt
-        server = await _serve(plan, node_id, {"Exchange": _exchange(node, node.neighbour)}, tls, log)
+    if (exchanges := node.exchanges) is not None:
+        session.on_regroup, exchanges.say_trouble = exchanges.regroup, session.trouble
+        session.attempt = exchanges.attempt
+        services = {"Exchange": exchange(node, Neighbour(node, exchanges), on_wrong=exchanges.avoid)}
+        server = await serve(plan, node_id, services, tls, log)
     _say_joined(plan, node_id, log, tls)
     try:
         await _take_part(node, session, log, node.load(), None)
     finally:
         if server is not None:
             await server.stop(_GOODBYE_S)
-        await node.channels.close()
+        await node.traffic.channels.close()
 
 
 async def _take_part(
@@ -155,20 +158,19 @@ async def _take_part(
     """Obeys until told to stop; says what went wrong, below and above, before it ends."""
     talking = asyncio.ensure_future(session.run())
     reason = "the parent said stop"
-    comes_back = False  # perhaps: the children wait for it as long as their lease
     try:
         duties = [_obey_all(node, session, ready), session.stopped.wait(), _until(talking)]
         await _first(*duties, *([family.watch()] if family else []))
     except HffmError as error:
         reason = f"{type(error).__name__}: {error}"
-        comes_back = node.journal is not None
         session.failed(error)
         raise
     except asyncio.CancelledError:
         reason = "it was told to end"
         raise
     finally:
-        if family is not None and not comes_back:
+        # Where the run is not over, somebody may start this node again: its children wait as long as their lease.
+        if family is not None and session.stopped.is_set():
             await family.stop(reason)
         log.emit("left", reason=reason)
         await session.flushed(_GOODBYE_S if not talking.done() else 0.0)
@@ -182,7 +184,7 @@ async def _obey_all(
     samples = await ready
     node.log.emit("ready", samples=samples)
     session.ready(samples)
-    async for order in session.orders():
+    async for order in session.orders:
         await _obey(node, order.command)
         session.done(order)
 
@@ -196,7 +198,7 @@ async def _obey(node: Aggregator | Device, command: Command) -> None:
     elif isinstance(command, pb.Install):
         await node.install(command.round, list(command.versions))
     else:
-        await node.push(node.node.parent or "", await node.collect(command.round))
+        await node.hand_up(await node.collect(command.round))
 
 
 def _resume(node: Member, journal: Journal | None, session: ParentSession | None = None) -> None:
@@ -204,8 +206,8 @@ def _resume(node: Member, journal: Journal | None, session: ParentSession | None
     progress = node.resume()
     if session is not None:
         for event in progress.events if progress is not None else ():
-            session.relay_event(event)
-        node.unkept_events = session.own_events
+            session.events.relay(event)
+        node.unkept_events = session.events.own
         session.finished = lambda: node.finished
 
 
@@ -217,36 +219,6 @@ def _check_clock() -> None:
             f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC: set it (`timedatectl set-ntp true`): "
             "times in the record would be wrong, and certificates are refused"
         )
-
-
-def _parent_services(node: Aggregator, family: Family) -> Services:
-    return {
-        "Exchange": _exchange(node, node),
-        "Membership": lambda server: add_MembershipServicer_to_server(family, server),
-    }
-
-
-def _exchange(node: Member, receiver: Receiver) -> AddService:
-    plan = node.plan
-    refusals = Refusals(node.log, plan.by_id, plan.limits.refusals)
-    refusals.on_excluded = receiver.exclude
-    budget = Budget(inflight_bytes(plan, node.node.id))
-    service = ExchangeService(plan.run_id, receiver, node.pacers, plan.limits.stall_s, budget, refusals)
-    return lambda server: add_exchange(service, server)
-
-
-async def _serve(plan: Plan, node_id: str, services: Services, tls: Tls | None, log: NodeLog) -> Any:
-    door = Door(plan, node_id, tls, Refusals(log, plan.by_id, plan.limits.refusals))
-    return await serve(_address(plan, node_id), services, door)
-
-
-def _address(plan: Plan, node_id: str) -> str:
-    address = plan.node(node_id).address
-    if address is None:
-        raise PlanError(
-            f"node '{node_id}' must listen and has no address: write the plan anew with `hffm plan`"
-        )
-    return address
 
 
 def _say_joined(plan: Plan, node_id: str, log: NodeLog, tls: Tls | None) -> None:

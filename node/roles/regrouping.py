@@ -15,7 +15,7 @@ from node.plan import CLUSTER_TIER, Circulation, Cluster, Plan
 from node.roles.held import Held
 from node.roles.survivors import Survivors
 from node.wire.family import Family
-from node.wire.intake import Key
+from node.wire.landing import Key
 
 _BEATS_OF_GRACE = 2.0  # heartbeats that a child whose session broke has to open a new one
 
@@ -23,8 +23,11 @@ _BEATS_OF_GRACE = 2.0  # heartbeats that a child whose session broke has to open
 class Parent(Protocol):
     """What the aggregator above the cluster has."""
 
-    held: dict[str, Held]
-    circulation: Circulation
+    @property
+    def held(self) -> dict[str, Held]: ...
+
+    @property
+    def circulation(self) -> Circulation: ...
 
     def taken(self, key: Key) -> bool:
         """Whether it has this update."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from hffm.v1.payload_pb2 import Manifest
@@ -12,7 +12,7 @@ from node.aggregation import Update, combine
 from node.errors import PayloadRefused
 from node.payload import Values, header
 from node.plan import Module
-from node.wire.intake import Partial
+from node.wire.landing import Partial
 from node.wire.stream import Chunks
 from node.wire.window import Window
 
@@ -31,6 +31,8 @@ class Passing:
             end = min(offset + most_bytes, self._window.total)
             late = self._window.received < end
             await self._window.until(end)
+            if end == self._window.total:  # who passes on what is wrong would be blamed for it
+                await self._window.until_whole()
             yield self._window.read(offset, end), late
             offset = end
 
@@ -44,8 +46,10 @@ class Passing:
 class Following:
     """The way back: what this device keeps for itself goes on as far as it has come."""
 
-    def __init__(self, partial: Partial) -> None:
+    def __init__(self, partial: Partial, until_whole: Callable[[], Awaitable[None]]) -> None:
+        """until_whole: waits until it has been found right."""
         self.manifest = partial.manifest
+        self._until_whole = until_whole
         self._partial = partial
 
     async def chunks(self, most_bytes: int, offset: int) -> Chunks:
@@ -54,6 +58,8 @@ class Following:
             late = self._partial.received < end
             while self._partial.received < end:
                 await self._partial.grown.wait(_WAIT_S)
+            if end == self._partial.total:
+                await self._until_whole()
             yield self._partial.read(offset, end), late
             offset = end
 
@@ -78,7 +84,6 @@ class Combined:
         self._header = header(module)
         self._own = own
         self._inputs = inputs
-        self._name = module.name
         self._hash = hashlib.sha256()
         self._made = 0  # bytes
         self._kept = bytearray()
@@ -145,7 +150,6 @@ class Combined:
         if self._made >= size:
             made = bytes(end - self._made)
         elif end <= len(self._header):
-            self._check_headers(end)
             made = self._header
         else:
             made = self._sum(self._made, end).tobytes()
@@ -156,14 +160,6 @@ class Combined:
         self.most_kept_bytes = max(self.most_kept_bytes, len(self._kept))
         for one in self._inputs:
             one.release(self._needed(one, end))
-
-    def _check_headers(self, end: int) -> None:
-        for one in self._inputs:
-            if one.manifest.size_bytes and one.read(0, end) != self._header:
-                raise PayloadRefused(
-                    f"module '{self._name}': '{one.manifest.sender}' lays its tensors out in another way: "
-                    "it can be relayed store-and-forward only"
-                )
 
     def _sum(self, start: int, end: int) -> Values:
         first, last = ((at - len(self._header)) // 4 for at in (start, end))

@@ -43,7 +43,7 @@ class Upward:
             await self._cut_through(at.next_hop)
         else:
             sums = [partial(self._sum_of_subtree, name) for name in at.names]
-            await at.member.stream(at.next_hop, sums)
+            await at.member.traffic.stream(at.next_hop, sums)
         return {}
 
     async def _combined_at_head(self) -> dict[str, Held]:
@@ -98,7 +98,7 @@ class Upward:
         if payloads:
             async with turn:
                 waited_s = time.monotonic() - lay_ready
-                await self._at.member.push(next_hop, payloads, waited_s=waited_s)
+                await self._at.member.traffic.push(next_hop, payloads, waited_s=waited_s)
 
     # -- chunks as they come ------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class Upward:
         at = self._at
         own: list[StageMaker] = [partial(ready, stage) for stage in at.stages(PURPOSE_UPDATE, at.own)]
         passed = (self._pass_on(sender, next_hop) for sender in at.subtree)
-        await all_of([at.member.stream(next_hop, own), *passed])
+        await all_of([at.member.traffic.stream(next_hop, own), *passed])
 
     async def _pass_on(self, sender: str, next_hop: str) -> None:
         """One member's payloads, if it sends any."""
@@ -114,7 +114,7 @@ class Upward:
         if await at.inbox.opened(at.key(at.names[0], sender), at.deadline(RELAY_SHARE)) is None:
             at.say_missing({sender})
             return
-        await at.member.stream(next_hop, [partial(self._passing, name, sender) for name in at.names])
+        await at.member.traffic.stream(next_hop, [partial(self._passing, name, sender) for name in at.names])
 
     async def _passing(self, name: str, sender: str) -> Stage:
         landing = await self._at.inbox.opened(self._at.key(name, sender), self._at.deadline(HEAD_SHARE))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 from hffm.v1 import exchange_pb2 as pb
@@ -14,7 +15,8 @@ from node.wire.budget import Budget
 from node.wire.codec import Chunk
 from node.wire.digest import announces_digest
 from node.wire.identity import peer_of
-from node.wire.intake import Intake, Landing, Receiver, Reception
+from node.wire.intake import Intake, Receiver, Reception
+from node.wire.landing import Landing
 from node.wire.pacing import Pacers
 from node.wire.refusals import Refusals
 from node.wire.status import Context, answering
@@ -37,6 +39,8 @@ class ExchangeService:
         self._refusals = refusals
         self._receiver = receiver
         self._pacers = pacers
+        # Set by a parent: what it does about bulk data that came from a peer, or went to it.
+        self.on_moved: Callable[[str], None] = lambda peer: None
         self._stall_s = stall_s
         self.intake = Intake(receiver, budget, stall_s / 2)
         self._turns = Turns()
@@ -82,13 +86,16 @@ class ExchangeService:
         return await self.intake.finish(reception, trailer, stream.peer)
 
     async def _fill(self, reception: Reception, window_bytes: int, stream: Incoming) -> None:
-        landing, told = reception.landing, reception.landing.received
+        landing, told, told_at = reception.landing, reception.landing.received, time.monotonic()
         while not landing.complete:
             self.intake.feed(reception, await stream.chunk())
+            self.on_moved(stream.peer)
             while not await landing.room(self._stall_s / 4):
                 await stream.say(_progress(landing))  # there is no room, but this side lives
-            if window_bytes and landing.received - told >= window_bytes / 4:
-                told = landing.received
+            due = window_bytes and landing.received - told >= window_bytes / 4
+            # What lies in the buffers of a slow link has left its sender, which sees nothing move but this.
+            if due or time.monotonic() - told_at > self._stall_s / 8:
+                told, told_at = landing.received, time.monotonic()
                 await stream.say(_progress(landing))
 
     async def Pull(self, request: pb.PullRequest, context: Context) -> None:
@@ -110,6 +117,7 @@ class ExchangeService:
             for chunk in payload.chunks(pacer.chunk_bytes, want.offset, padding):
                 await transit.carry(len(chunk))
                 await _say(context, chunk, self._stall_s)
+                self.on_moved(peer)
 
     def _check_run(self, run_id: str) -> None:
         if run_id != self._run_id:

@@ -21,10 +21,14 @@ import numpy as np
 from node.plan import Link, Plan
 from node.randomness import generator
 
-CHUNK_BYTES = 1 << 20
+# A receiver sees progress once per chunk: on a link of 0.1 Mbit/s that is 21 s.
+CHUNK_BYTES = 1 << 18
 # Of streams that relays send on as they come: a hop adds the time of one such chunk.
 CUT_BYTES = 1 << 16
 _SMALLEST_CHUNK_BYTES = 1 << 10
+_SMALLEST_UNHELD_BYTES = (
+    1 << 14
+)  # where the plan's rate is not kept by anybody, and may be far from the truth
 # Of lateness that the schedule makes good: longer is a pause of the stream, not a sender that was woken late.
 _CATCH_UP_S = 1.0
 _CHUNK_S = 0.1  # of airtime: fine enough to share a link, coarse enough for the event loop
@@ -59,7 +63,14 @@ class Pacer:
 
     @property
     def chunk_bytes(self) -> int:
-        return CHUNK_BYTES if self.link is None else chunk_bytes(self.link)
+        return self.cut(CHUNK_BYTES)
+
+    def cut(self, most: int) -> int:
+        """What payloads are cut into on this link, at most so long."""
+        if self.link is None:
+            return most
+        fair = chunk_bytes(self.link, most)
+        return max(fair, _SMALLEST_UNHELD_BYTES) if self.holds is Holds.NOTHING else fair
 
     def busy_s(self, ready_s: float) -> float:
         """For how long from this time on the link carries what was there before."""
@@ -133,7 +144,7 @@ class Pacers:
     @classmethod
     def of_node(cls, plan: Plan, node: str) -> Pacers:
         """As the plan's links_backend has it."""
-        links = {} if plan.links_backend == "none" else {link.dst: link for link in plan.outgoing(node)}
+        links = {link.dst: link for link in plan.outgoing(node)}
         return cls(links, _HOLDS.get(plan.links_backend, Holds.NOTHING), plan.seed)
 
     def move(self, link: Link) -> None:

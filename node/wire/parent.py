@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice
 
 import grpc
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1 import membership_pb2_grpc as rpc
 
+from node import __version__
 from node.errors import HffmError, IdentityError, LeaseExpired, Overloaded, UnreachableError
-from node.log import Event, NodeLog, encode
+from node.log import NodeLog
 from node.plan import Plan
-from node.waiting import Change
 from node.wire.channels import Channels
-from node.wire.family import Command, hello
 from node.wire.identity import identity
+from node.wire.orders import Order, Orders
 from node.wire.status import cut_off, is_broken_connection, to_error
+from node.wire.unkept import UnkeptEvents
 
-_EVENTS_PER_BATCH = 500
 _PAUSE_S = 0.5  # between attempts to connect
-
-
-@dataclass(frozen=True)
-class Order:
-    """A command of one life of the parent."""
-
-    life: str
-    number: int  # 0: it is not answered
-    command: Command
-
-
-@dataclass(frozen=True)
-class _Said:
-    """An event that the root may not have kept yet."""
-
-    encoded: str
-    child: str | None = None  # who said it, if not this node
-    number: int = 0  # there
 
 
 class ParentSession:
@@ -62,18 +41,13 @@ class ParentSession:
         self._node = node
         self._target = f"parent '{parent.id}' at {parent.address}"
         self._address = parent.address
+        self._parent = parent.id
         self._channels = channels
         self._log = log
         self._statuses = statuses
         self._heard_at = time.monotonic()
         self._welcomed = False
         self._ready: pb.ChildMessage | None = None
-        self._parent_life = ""
-        self._obeyed = 0  # number of the last command taken
-        self._done = 0  # number of the last command done, said again after a broken connection
-        self._events: deque[_Said] = deque()  # not known to be kept
-        self._events_kept = 0  # of this life
-        self._events_next = 0  # number of the one to write next on this connection
         self.finished: Callable[[], int] = lambda: -1  # set by the role: the last round that it has done
         self.stopped = asyncio.Event()  # the parent said Stop
         self._greeted = asyncio.Event()  # on this connection
@@ -81,39 +55,21 @@ class ParentSession:
         self._all_said = asyncio.Event()
         self._clock_warned = False
         self._reports: list[pb.ChildMessage] = []
+        self.orders = Orders(plan.limits.lease_s)
+        self.events = UnkeptEvents(self._speak)
         # Set by a device of a cluster.
         self.on_regroup: Callable[[pb.Regroup], None] = lambda regroup: None
         self.attempt: Callable[[], int] = lambda: 0
-        self.on_kept: Callable[[str, int], None] = lambda child, before: None  # likewise, by a parent
-        self._orders: deque[Order] = deque()
-        self._ordered = Change()
 
     # -- what the role says and hears ---------------------------------------------------------------------
-
-    def hear_event(self, event: Event) -> None:
-        """A sink of the node's log."""
-        self._say(_Said(encode(event)))
-
-    def relay_event(self, encoded: str, child: str | None = None, number: int = 0) -> None:
-        """Of a child, or of an earlier life of this node."""
-        self._say(_Said(encoded, child, number))
-
-    def own_events(self) -> tuple[str, ...]:
-        """Those of this node that the root may not have kept: the children keep theirs themselves."""
-        return tuple(one.encoded for one in tuple(self._events) if one.child is None)
-
-    def _say(self, said: _Said) -> None:
-        self._events.append(said)
-        self._speak()
 
     def ready(self, samples: dict[str, int]) -> None:
         self._ready = pb.ChildMessage(ready=pb.Ready(samples=samples))
         self._report(self._ready)
 
     def done(self, order: Order) -> None:
-        if order.number and order.life == self._parent_life:
-            self._done = max(self._done, order.number)
-            self._report(pb.ChildMessage(done=pb.Done(number=self._done)))
+        if self.orders.mark_done(order):
+            self._report(pb.ChildMessage(done=pb.Done(number=order.number)))
 
     def trouble(self, trouble: pb.Trouble) -> None:
         self._report(pb.ChildMessage(trouble=trouble))
@@ -123,16 +79,10 @@ class ParentSession:
         failed = pb.Failed(error=name, message=str(error))
         self._report(pb.ChildMessage(failed=failed))
 
-    async def orders(self) -> AsyncIterator[Order]:
-        """Commands in their order, without an end. What was told before an Install is out of date."""
-        while True:
-            while not self._orders:
-                await self._ordered.wait(self._plan.limits.lease_s)
-            yield self._orders.popleft()
-
-    def hear(self) -> None:
-        """The parent lives: bulk data came from it, or went to it."""
-        self._heard_at = time.monotonic()
+    def hear_moved(self, peer: str) -> None:
+        """The parent lives: bulk data moves, behind which its heartbeats may lie on a slow link."""
+        if peer == self._parent:
+            self._heard_at = time.monotonic()
 
     async def flushed(self, timeout_s: float) -> None:
         """Waits until everything said has been handed to the connection, or the time is up."""
@@ -178,7 +128,7 @@ class ParentSession:
 
     async def _converse(self) -> None:
         """One connection, until it breaks or the lease runs out."""
-        self._events_next = self._events_kept
+        self.events.begin()
         self._greeted = asyncio.Event()
         call = rpc.MembershipStub(self._channels.to(self._address)).Session(metadata=identity(self._node))
         reader = asyncio.ensure_future(self._read(call))
@@ -211,43 +161,20 @@ class ParentSession:
             elif body == "regroup":
                 self.on_regroup(message.regroup)
             elif body == "events_kept":
-                self._forget_events(message.events_kept.before)
+                self.events.forget(message.events_kept.before)
             elif body == "heartbeat":
                 self._compare_clocks(message.heartbeat.sent_unix_s)
             elif body in ("run", "install", "collect"):
-                self._obey(Order(self._parent_life, message.number, getattr(message, body)))
+                repeated = self.orders.take(message.number, getattr(message, body))
+                if repeated is not None:
+                    self.done(repeated)
 
     def _meet(self, life: str) -> None:
         """A parent in a new life knows of no command that the one before it gave."""
         self._welcomed = True
         self._greeted.set()
-        if life != self._parent_life:
-            self._parent_life = life
-            self._obeyed = self._done = 0
-            self._orders.clear()
+        if self.orders.meet(life):
             self._reports = [r for r in self._reports if r.WhichOneof("body") != "done"]
-
-    def _obey(self, order: Order) -> None:
-        """Takes each command once; one that comes again and is done is answered again."""
-        if order.number == 0 or order.number > self._obeyed:
-            self._obeyed = max(self._obeyed, order.number)
-            if order.number and isinstance(order.command, pb.Install):
-                self._orders.clear()  # this node is late: rounds that are over are not done any more
-            self._orders.append(order)
-            self._ordered.happened()
-        elif order.number <= self._done:
-            self.done(order)
-
-    def _forget_events(self, before: int) -> None:
-        children: dict[str, int] = {}
-        while self._events_kept < before and self._events:
-            said = self._events.popleft()
-            self._events_kept += 1
-            if said.child is not None:
-                children[said.child] = said.number + 1
-        self._events_next = max(self._events_next, self._events_kept)
-        for child, number in children.items():
-            self.on_kept(child, number)
 
     def _compare_clocks(self, parent_unix_s: float) -> None:
         apart_s = abs(time.time() - parent_unix_s)
@@ -258,10 +185,6 @@ class ParentSession:
                 message=f"{self._target}: the clocks are {apart_s:.0f} s apart: times in the record of this "
                 "node cannot be compared with the others'; set the clock, by NTP for instance",
             )
-
-    def _unwritten(self) -> list[str]:
-        start = self._events_next - self._events_kept
-        return [one.encoded for one in islice(tuple(self._events), start, start + _EVENTS_PER_BATCH)]
 
     def _report(self, message: pb.ChildMessage) -> None:
         self._reports.append(message)
@@ -277,10 +200,8 @@ class ParentSession:
             self._reports.insert(0, self._ready)
         next_beat = 0.0
         while True:
-            while batch := self._unwritten():
-                first = self._events_next
-                self._events_next += len(batch)
-                await call.write(pb.ChildMessage(events=pb.EventBatch(events=batch, first=first)))
+            while (batch := self.events.next_batch()) is not None:
+                await call.write(pb.ChildMessage(events=batch))
             while self._reports:
                 await call.write(self._reports[0])
                 del self._reports[0]
@@ -289,10 +210,27 @@ class ParentSession:
                 beat = pb.Heartbeat(sent_unix_s=time.time(), nodes=self._statuses())
                 await call.write(pb.ChildMessage(heartbeat=beat))
                 next_beat = time.monotonic() + self._plan.limits.heartbeat_s
-            if self._unwritten() or self._reports:
+            if self.events.unwritten or self._reports:
                 continue
             self._all_said.set()
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, next_beat - time.monotonic())):
                     await self._wake.wait()
+
+
+def hello(plan: Plan, node: str, life: str = "", finished: int = -1, attempt: int = 0) -> pb.ChildMessage:
+    """What a child says first."""
+    role = plan.node(node).role
+    return pb.ChildMessage(
+        hello=pb.Hello(
+            run_id=plan.run_id,
+            node=node,
+            role=role,
+            plan_sha256=plan.sha256,
+            version=__version__,
+            life=life,
+            finished=finished,
+            attempt=attempt,
+        )
+    )

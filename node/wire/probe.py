@@ -17,7 +17,7 @@ from node.wire.budget import Budget
 from node.wire.channels import Channels
 from node.wire.codec import add_exchange
 from node.wire.exchange import ExchangeService
-from node.wire.intake import Key, Landing, Partial
+from node.wire.landing import Key, Landing, Partial
 from node.wire.pacing import Pacers
 from node.wire.refusals import Refusals
 from node.wire.server import serve

@@ -31,6 +31,8 @@ class Refusals:
         self._excluded: dict[str, str] = {}
         # Set by the role: what it does about a peer that is excluded, told with the reason.
         self.on_excluded: Callable[[str, str], None] = lambda peer, why: None
+        # Likewise: what it does about a payload that counts, told with who sent it and why.
+        self.on_wrong: Callable[[str, str], None] = lambda peer, why: None
 
     @contextmanager
     def watching(self, peer: str, call: str) -> Iterator[None]:
@@ -52,6 +54,7 @@ class Refusals:
         if not isinstance(error, _COUNTED) or isinstance(error, PayloadLate) or peer == _STRANGER:
             return
         self._wrong[peer] += 1
+        self.on_wrong(peer, message)
         if self._wrong[peer] == self._most:
             self._excluded[peer] = f"{self._most} of its payloads were refused, the last because {message}"
             self._log.emit("excluded", peer=peer, reason=self._excluded[peer])

@@ -16,7 +16,7 @@ from node.payload import Payload
 from node.waiting import Change
 from node.wire.codec import Chunk, ExchangeStub
 from node.wire.digest import announces_digest
-from node.wire.pacing import CUT_BYTES, Pacer, chunk_bytes
+from node.wire.pacing import CUT_BYTES, Pacer
 
 WINDOW_CHUNKS = 16  # sent and not yet known to have arrived: what a relay keeps, with as much that came in
 WINDOW_BYTES = WINDOW_CHUNKS * CUT_BYTES
@@ -78,6 +78,7 @@ class StreamJob:
     """One attempt after the other to send the stages, each from where the receiver has it."""
 
     def __init__(self, makers: Sequence[StageMaker], pacer: Pacer) -> None:
+        self.on_heard: Callable[[], None] = lambda: None
         self.moved_bytes = 0
         self.sent_bytes = 0  # of payloads, each byte once
         self.airtime_s = 0.0  # of links that are held to their rates: for which the link was this stream's
@@ -89,7 +90,7 @@ class StreamJob:
         self._stages: list[Stage] = []
         self._received = 0  # stages with a receipt
         self._pacer = pacer
-        self._chunk_bytes = CUT_BYTES if pacer.link is None else chunk_bytes(pacer.link, CUT_BYTES)
+        self._chunk_bytes = pacer.cut(CUT_BYTES)
         self._accepted: asyncio.Queue[int] = asyncio.Queue()
         self._arrived = 0  # bytes of the stage in progress that the receiver has
         self._change = Change()
@@ -140,6 +141,7 @@ class StreamJob:
                 self._arrived = max(self._arrived, reply.progress.offset)
                 self._stages[self._received].release(self._arrived)
             self.moved_bytes += 1
+            self.on_heard()
             self._change.happened()
         if self._received < len(self._makers):
             raise ProtocolError("the receiver ended the stream without a receipt for each payload")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from node.plan import Module
 from node.wire.channels import Channels
 from node.wire.codec import ExchangeStub
 from node.wire.identity import identity
-from node.wire.intake import Partial
+from node.wire.landing import Partial
 from node.wire.pacing import Pacer, Pacers
 from node.wire.status import is_broken_connection, to_error
 from node.wire.stream import Metadata, StageMaker, StreamJob
@@ -59,49 +59,55 @@ class Transfers:
         self._stall_s = stall_s
         self._moved_bytes = 0  # by jobs that have ended
         self._jobs: list[_Job] = []  # in progress
+        # Set by the role: what it does about a sign of life of a peer.
+        self.on_heard: Callable[[str], None] = lambda peer: None
 
     @property
     def moved_bytes(self) -> int:
         """Sent and fetched so far, repetitions included."""
         return self._moved_bytes + sum(job.moved_bytes for job in self._jobs)
 
-    async def push(self, peer: str, address: str, outgoing: Sequence[Outgoing]) -> float:
+    async def push(
+        self, peer: str, address: str, outgoing: Sequence[Outgoing], resume: bool = False
+    ) -> float:
         """Sends the payloads on one stream; seconds from the first byte to the last receipt.
 
+        `resume`: an earlier push of the same payloads has failed, and the receiver may have a part of them.
         Raises the receiver's refusal as it was raised there, UnreachableError, or TransferStalled.
         """
         started = time.monotonic()
-        await self._finish(_Push(list(outgoing), self._pacers.to(peer)), f"'{peer}' at {address}", address)
+        await self._finish(_Push(list(outgoing), self._pacers.to(peer)), peer, address, resume)
         return time.monotonic() - started
 
     async def pull(self, peer: str, address: str, run_id: str, wants: Sequence[Want]) -> float:
         """Fills each `want.partial` with the version asked for, digest checked; seconds that it took."""
         started = time.monotonic()
-        await self._finish(_Pull(run_id, list(wants)), f"'{peer}' at {address}", address)
+        await self._finish(_Pull(run_id, list(wants)), peer, address)
         return time.monotonic() - started
 
     async def stream(self, peer: str, address: str, makers: Sequence[StageMaker]) -> StreamJob:
         """Sends payloads that may still be on their way in; the job says what was sent and in what time."""
         job = StreamJob(makers, self._pacers.to(peer))
-        await self._finish(job, f"'{peer}' at {address}", address)
+        await self._finish(job, peer, address)
         return job
 
-    async def _finish(self, job: _Job, target: str, address: str) -> None:
+    async def _finish(self, job: _Job, peer: str, address: str, resume: bool = False) -> None:
         """Attempts the job until it is done, or nothing has moved for `stall_s`."""
         self._jobs.append(job)
+        job.on_heard = lambda: self.on_heard(peer)
         try:
-            await self._attempts(job, target, address)
+            await self._attempts(job, f"'{peer}' at {address}", address, resume)
         finally:
             self._jobs.remove(job)
             self._moved_bytes += job.moved_bytes
 
-    async def _attempts(self, job: _Job, target: str, address: str) -> None:
-        moved_at, pause_s, first = time.monotonic(), _FIRST_PAUSE_S, True
+    async def _attempts(self, job: _Job, target: str, address: str, resume: bool) -> None:
+        moved_at, pause_s = time.monotonic(), _FIRST_PAUSE_S
         while True:
             before = job.moved_bytes
             try:
                 stub = ExchangeStub(self._channels.to(address))
-                await self._watch(job, job.attempt(stub, identity(self._node), resume=not first), target)
+                await self._watch(job, job.attempt(stub, identity(self._node), resume), target)
                 return
             except grpc.aio.AioRpcError as error:
                 refusal = to_error(error, target)
@@ -116,7 +122,7 @@ class Transfers:
                         raise refusal from error
                     why = await self._channels.why_not(address) or f"{error.details()}: is it running?"
                     raise UnreachableError(f"{target}: no answer for {self._stall_s:g} s: {why}") from error
-            first = False
+            resume = True
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -138,6 +144,7 @@ class Transfers:
 class _Job(Protocol):
     moved_bytes: int  # by all attempts: what the watch looks at
     waits_here: bool  # for something on this node, so that it is not the other side that stalls
+    on_heard: Callable[[], None]  # something came from the other side
 
     async def attempt(self, stub: ExchangeStub, metadata: Metadata, resume: bool) -> None: ...
 
@@ -150,6 +157,7 @@ class _Push:
     """
 
     def __init__(self, outgoing: list[Outgoing], pacer: Pacer) -> None:
+        self.on_heard: Callable[[], None] = lambda: None
         self.moved_bytes = 0
         self.waits_here = False
         self._open = outgoing  # without a receipt yet
@@ -161,8 +169,10 @@ class _Push:
         async for reply in stub.Push(requests, metadata=metadata):
             if reply.WhichOneof("part") == "receipt":
                 self._open.pop(0)
-            replies.put_nowait(reply.accept.offset)
+            if reply.WhichOneof("part") != "progress":
+                replies.put_nowait(reply.accept.offset)
             self.moved_bytes += 1
+            self.on_heard()
         if self._open:
             raise ProtocolError("the receiver ended the stream without a receipt for each payload")
 
@@ -196,6 +206,7 @@ class Want:
 
 class _Pull:
     def __init__(self, run_id: str, wants: list[Want]) -> None:
+        self.on_heard: Callable[[], None] = lambda: None
         self.moved_bytes = 0
         self.waits_here = False
         self._run_id = run_id
@@ -207,6 +218,7 @@ class _Pull:
             offset = want.partial.received if want.partial else 0
             request.wants.add(module=want.module.name, sha256=want.sha256, offset=offset)
         async for reply in stub.Pull(request, metadata=metadata):
+            self.on_heard()
             if not self._open:
                 raise PayloadCorrupt("more payloads than were asked for")
             if isinstance(reply, memoryview):

@@ -5,28 +5,29 @@ from __future__ import annotations
 import numpy as np
 from hffm.v1.payload_pb2 import Manifest
 
-from node.errors import HffmError, PayloadCorrupt
+from node.errors import HffmError, PayloadCorrupt, PayloadError
 from node.payload import Values
+from node.plan import Module
 from node.waiting import Change
 from node.wire.codec import Chunk
-from node.wire.digest import Digest
+from node.wire.inspection import Inspection
 
 _NO_VALUES = np.empty(0, dtype=np.float32)
 
 
 class Window:
-    """A `Landing` that keeps only what has come and has not been let go.
+    """A `Landing` that keeps only what has come and has not been let go."""
 
-    `checked`: this relay is where the payload ends, since it adds it to others, so that the digest is checked
-    here; what is passed on as it came is checked at its destination.
-    """
-
-    def __init__(self, manifest: Manifest, limit_bytes: int, checked: bool) -> None:
+    def __init__(
+        self, manifest: Manifest, module: Module, limit_bytes: int, peer: str = "", summed: bool = False
+    ) -> None:
+        """peer: who sends it here. summed: it is added to others, and not passed on as it came."""
         self.manifest = manifest
         self.received = 0  # bytes of the file and its padding
         self.most_kept_bytes = 0
         self._limit_bytes = limit_bytes
-        self._digest = Digest(manifest) if checked else None
+        self._peer = peer
+        self._inspection = Inspection(manifest, module, exact=summed)
         self._kept = bytearray()
         self._kept_from = 0
         self._whole = False
@@ -51,13 +52,19 @@ class Window:
     # -- how it fills -------------------------------------------------------------------------------------
 
     def feed(self, chunk: Chunk) -> None:
-        """Adds the next bytes; raises PayloadCorrupt for more than were announced."""
-        if self.received + len(chunk) > self.total:
-            raise PayloadCorrupt(
-                f"module '{self.manifest.module}': more bytes than the {self.total} announced"
-            )
-        if self._digest is not None:
-            self._digest.update(memoryview(chunk)[: max(0, int(self.manifest.size_bytes) - self.received)])
+        """Adds the next bytes; raises PayloadCorrupt or PayloadRefused, here and for who reads, for wrong ones."""
+        if self._error is not None:
+            raise self._error
+        try:
+            if self.received + len(chunk) > self.total:
+                raise PayloadCorrupt(
+                    f"module '{self.manifest.module}': more bytes than the {self.total} announced"
+                )
+            file_part = memoryview(chunk)[: max(0, int(self.manifest.size_bytes) - self.received)]
+            self._inspection.look(file_part)
+        except PayloadError as error:
+            self.fail(error)
+            raise
         self._kept += chunk
         self.received += len(chunk)
         self.most_kept_bytes = max(self.most_kept_bytes, len(self._kept))
@@ -71,11 +78,11 @@ class Window:
 
     def finish(self, trailer: bytes) -> Values:
         """No values: they have gone on. Raises PayloadCorrupt, here and for who reads, for a wrong digest."""
-        if self._digest is not None and self.manifest.size_bytes and not self._digest.agrees(trailer):
-            m = self.manifest
-            error = PayloadCorrupt(f"module '{m.module}' of round {m.round} from '{m.sender}': wrong digest")
+        try:
+            self._inspection.finish(trailer)
+        except PayloadError as error:
             self.fail(error)
-            raise error
+            raise
         self._whole = True
         self._changed.happened()
         return _NO_VALUES
@@ -83,6 +90,7 @@ class Window:
     def fail(self, error: HffmError) -> None:
         """Whoever reads gets this error: what is still missing will not come."""
         if not self._whole:
+            error.blamed = self._peer
             self._error = error
             self._changed.happened()
 

@@ -213,7 +213,7 @@ _KINDS: dict[str, tuple[str, type[Said]]] = {
 
 
 # Kinds that nothing is computed from.
-_PASSED_OVER = frozenset({"left", "returned", "resumed", "discarded", "failed_round"})
+_PASSED_OVER = frozenset({"left", "returned", "resumed", "discarded", "failed_round", "failed_transfer"})
 
 
 def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:

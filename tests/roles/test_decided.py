@@ -16,6 +16,7 @@ from node.errors import BusyError
 from node.log import NodeLog
 from node.plan import Circulation, CirculationChange, Cluster, Link, LinkKind, Plan, Policy, Relay
 from node.roles.aggregator import Aggregator
+from node.roles.exchanges import Exchanges
 from node.roles.journal import Journal
 from node.roles.member import Member
 from node.roles.neighbour import Neighbour
@@ -144,7 +145,8 @@ def test_a_peer_that_was_told_first_is_asked_to_wait():
     here = plan()
     circulation = Circulation(here)
     member = SimpleNamespace(plan=here, node=here.node("a"), circulation=circulation, round=1)
-    neighbour = Neighbour(cast(Member, member), here.clusters[0])
+    device = cast(Member, member)
+    neighbour = Neighbour(device, Exchanges(device, here.clusters[0]))
     early = Manifest(run_id="test", round=2, module="adapter", sender="b", purpose=PURPOSE_UPDATE)
     circulation.tell(2)
     with pytest.raises(BusyError, match="payload of round 2 from 'b' is early"):

@@ -10,7 +10,7 @@ import pytest
 
 from node.model.schema import initial_module
 from node.plan import Plan, Relay
-from node.roles.neighbour import Neighbour
+from node.roles.exchanges import Exchanges
 from node.roles.stages import Combined
 from node.wire.channels import Channels
 from node.wire.pacing import CUT_BYTES
@@ -98,7 +98,7 @@ def test_a_relay_keeps_a_few_chunks_whatever_the_payload(relay, monkeypatch):
     """Links into the relays are ten times as fast as those out of them."""
     kept: dict[int, int] = {}
     for size in (2_000_000, 6_000_000):
-        most, relays = [0], _recorded(Neighbour, monkeypatch)
+        most, relays = [0], _recorded(Exchanges, monkeypatch)
         sums = _recorded(Combined, monkeypatch)
         rates = {("d3", "d2"): 8e9, ("d2", "d1"): 8e8, ("d1", "d0"): 8e7}
         modules = (module("adapter", size // 4, cluster=1),)

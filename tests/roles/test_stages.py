@@ -36,7 +36,7 @@ def window(i: int, padding_bytes: int, sha256: bytes | None = None) -> tuple[Win
     manifest = Manifest(module=MODULE.name, sender=f"d{i}", purpose=PURPOSE_UPDATE, size_bytes=file.size_bytes,
                         sha256=sha256 or file.sha256, weight=one.weight, contributors=one.contributors,
                         padding_bytes=padding_bytes)  # fmt: skip
-    return Window(manifest, 2000, checked=True), file.to_bytes() + bytes(padding_bytes)
+    return Window(manifest, MODULE, 2000, summed=True), file.to_bytes() + bytes(padding_bytes)
 
 
 def combined(inputs: list[Window], padding_bytes: int) -> Combined:

@@ -16,8 +16,8 @@ from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest
 
 from node.errors import TABLE
 from node.plan import Cluster
-from node.wire.family import hello
 from node.wire.identity import identity
+from node.wire.parent import hello
 from tests.federation import FAST, Federation, federation, make_plan, module
 
 PARENTS = {"cloud": None, "d0": "cloud", "d1": "cloud", "d2": "cloud"}

@@ -16,9 +16,9 @@ from node.errors import LeaseExpired, ProtocolError, QuorumError, UnreachableErr
 from node.log import NodeLog
 from node.plan import Plan
 from node.roles.life import live
-from node.wire.family import hello
 from node.wire.identity import identity
 from node.wire.operator import Operator
+from node.wire.parent import hello
 from tests.federation import FAST, federation, make_plan, module
 
 STAR = {"cloud": None, "d0": "cloud", "d1": "cloud", "d2": "cloud"}

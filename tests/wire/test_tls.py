@@ -24,9 +24,9 @@ from node.log import NodeLog
 from node.plan import Plan
 from node.roles.life import live
 from node.security import Files, Security
-from node.wire.family import hello
 from node.wire.identity import identity
 from node.wire.operator import Operator
+from node.wire.parent import hello
 from node.wire.tls import Tls
 from orchestrator.run.certificates import Authority
 from tests.federation import FAST, Federation, federation, make_plan, module

@@ -80,3 +80,14 @@ def test_a_slow_link_that_moves_is_not_cut(monkeypatch):
     (sent,) = [e for e in running.kind("transfer") if (e["src"], e["purpose"]) == ("d2", "update")]
     assert sent["seconds"] > slow.limits.round_s + slow.limits.stall_s
     assert contributors(running, "cloud") == {0: ["d0", "d1", "d2"]}
+
+
+def test_a_failed_round_is_skipped_and_the_next_one_averages_again(monkeypatch):
+    running = ran(plan(on_failed_round="skip", failed_rounds=9), 9, monkeypatch)
+    failed = [e for e in running.kind("failed_round") if e["node"] == "e0"]
+    assert {e["action"] for e in failed} == {"skip"}
+    assert failed[0]["round"] == 0
+    closed = {e["round"]: e["skipped"] for e in running.kind("round") if e["node"] == "e0"}
+    assert closed[0]
+    averaged = [e["round"] for e in running.kind("aggregated") if e["node"] == "e0"]
+    assert averaged == [r for r, skipped in sorted(closed.items()) if not skipped]

@@ -12,7 +12,7 @@ from hffm.v1 import control_pb2 as control
 from hffm.v1 import membership_pb2 as pb
 from hffm.v1 import membership_pb2_grpc as rpc
 
-from node.errors import LeaseExpired, ProtocolError, QuorumError, UnreachableError
+from node.errors import HffmError, LeaseExpired, ProtocolError, QuorumError, UnreachableError
 from node.log import NodeLog
 from node.plan import Plan
 from node.roles.life import live
@@ -72,18 +72,20 @@ def test_a_child_without_a_parent_says_where_it_looked():
         asyncio.run(live(plan, "e0", NodeLog("e0")))
 
 
-def test_a_child_whose_parent_is_killed_ends_after_its_lease(monkeypatch):
+def test_children_of_an_edge_server_that_leaves_end_with_their_lease(monkeypatch):
     plan = make_plan(TREE, {"cloud": "cloud", "e0": "edge"}, (module(edge=1, cloud=1),), limits=QUICK)
 
     async def main() -> None:
         async with federation(plan, monkeypatch) as running:
             await running.until("ready")
-            for node in ("cloud", "e0"):
-                running.tasks.pop(node).cancel()
-            async with asyncio.timeout(15):
-                done = await asyncio.gather(*running.tasks.values(), return_exceptions=True)
-            # The edge server said goodbye, being cancelled; its devices were told, or missed it.
-            assert all(error is None or isinstance(error, LeaseExpired) for error in done)
+            running.tasks.pop("e0").cancel()  # as by SIGTERM: it leaves, and the run goes on
+            devices = [running.tasks.pop(d) for d in ("d0", "d1")]
+            async with asyncio.timeout(30):
+                done = await asyncio.gather(*devices, return_exceptions=True)
+            assert [(type(e), e.exit_code) for e in done if isinstance(e, HffmError)] == [
+                (LeaseExpired, 31)
+            ] * 2
+            assert "parent 'e0'" in str(done[0])
             raise _Over
 
     with pytest.raises(_Over):

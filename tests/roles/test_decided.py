@@ -124,7 +124,7 @@ def test_a_decision_outlives_the_process(tmp_path):
     change = change_from(2, {"adapter": NEAR})
 
     def born() -> Aggregator:
-        node = Aggregator(here, "cloud", log, Family(here, "cloud", log, lambda *event: None))
+        node = Aggregator(here, "cloud", log, Family(here, "cloud", log))
         node.journal = Journal(tmp_path, here, "cloud", log)
         return node
 

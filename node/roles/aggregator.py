@@ -74,6 +74,9 @@ class Aggregator(Member):
         self._ordered = rounds
         await self.keep()
 
+    def versions(self) -> dict[str, bytes]:
+        return {name: held.payload.sha256 for name, held in self.held.items()}
+
     # -- commands -----------------------------------------------------------------------------------------
 
     async def run(self, first_round: int, count: int) -> None:

@@ -96,7 +96,7 @@ class Member:
     # -- what it tells about itself -----------------------------------------------------------------------
 
     def status(self) -> pb.NodeStatus:
-        versions = {name: sha256.hex()[:12] for name, sha256 in self.given.items()}
+        versions = {name: sha256.hex()[:12] for name, sha256 in self.versions().items()}
         return pb.NodeStatus(
             node=self.node.id,
             role=self.node.role,
@@ -107,6 +107,10 @@ class Member:
             versions=versions,
             moved_bytes=self.traffic.moved_bytes,
         )
+
+    def versions(self) -> dict[str, bytes]:
+        """SHA-256 of what its parent gave it last; what it has trained since has no name yet."""
+        return dict(self.given)
 
     # -- what it sends to its parent ----------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from node.payload import Values
 
 # Values at a time: the temporaries stay in the cache, and BLAS, which shares out dot products of more than 10,000
 # values among threads, works in this one: they would take ten times as long as the sum.
-_BLOCK = 8_192
+_BLOCK = 4_096  # values at a time: the temporaries stay in the cache
+_MOST_BLOCKS = 32  # about: what a policy decides by needs no more of a large module, and sums have their own work
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,23 @@ class Drift:
 
 
 def _square(values: Values, origin: Values | None = None) -> float:
-    """Squared distance from the origin given, in double precision."""
-    block: NDArray[np.float64] = np.empty(min(_BLOCK, len(values)))
-    total = 0.0
-    for start in range(0, len(values), _BLOCK):
+    """Squared distance from the origin given, in double precision; of large modules, from a part of them."""
+    starts = _blocks(len(values))
+    block: NDArray[np.float64] = np.empty(_BLOCK)
+    total, looked_at = 0.0, 0
+    for start in starts:
         part = values[start : start + _BLOCK]
         found = block[: len(part)]
         if origin is None:
             found[:] = part
         else:
             np.subtract(part, origin[start : start + _BLOCK], out=found, dtype=np.float64)
-        total += float(found @ found)
-    return total
+        total += float(np.square(found, out=found).sum())
+        looked_at += len(part)
+    return total * len(values) / max(1, looked_at)
+
+
+def _blocks(size: int) -> range:
+    """Where the blocks that are looked at start: all, or so many, spread evenly."""
+    blocks = -(-size // _BLOCK)
+    return range(0, size, _BLOCK * max(1, blocks // _MOST_BLOCKS))

@@ -15,7 +15,9 @@ from node.payload import Values
 # Values at a time: the temporaries stay in the cache, and BLAS, which shares out dot products of more than 10,000
 # values among threads, works in this one: they would take ten times as long as the sum.
 _BLOCK = 4_096  # values at a time: the temporaries stay in the cache
-_MOST_BLOCKS = 32  # about: what a policy decides by needs no more of a large module, and sums have their own work
+_MOST_BLOCKS = (
+    32  # about: what a policy decides by needs no more of a large module, and sums have their own work
+)
 
 
 @dataclass(frozen=True)

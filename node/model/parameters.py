@@ -40,7 +40,9 @@ class FlatParameters:
         self.flat_P.grad = gradient_P
         self.tensors: dict[str, nn.Parameter] = {}
         sizes = [tensor.size for tensor in module.tensors]
-        views = zip(module.tensors, torch.split(self.flat_P, sizes), torch.split(gradient_P, sizes), strict=True)
+        views = zip(
+            module.tensors, torch.split(self.flat_P, sizes), torch.split(gradient_P, sizes), strict=True
+        )
         for tensor, value, gradient in views:
             leaf = nn.Parameter(value.view(tensor.shape), requires_grad=trained)
             if trained:

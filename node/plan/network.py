@@ -46,13 +46,16 @@ class Node(Frozen):
     @property
     def on_loopback(self) -> bool:
         """Whether nobody but this machine can connect to it."""
-        if self.address is None:
-            return True
-        host = self.address.rsplit(":", 1)[0].strip("[]")
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return self.address is None or is_loopback(self.address)
+
+
+def is_loopback(address: str) -> bool:
+    """Of HOST:PORT: whether only this machine can connect there."""
+    host = address.rsplit(":", 1)[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Link(Frozen):

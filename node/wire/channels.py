@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 
+from node.plan.network import is_loopback
 from node.wire.handshake import wants_certificates
 from node.wire.tls import Tls
 
@@ -38,6 +39,16 @@ SERVER_OPTIONS = [
 ]
 
 
+# Without a way to fill, gRPC's measuring of it (bandwidth x delay) only lets megabytes lie in every connection.
+# Where there is a delay, a window that is not measured would starve the connection.
+_WITHOUT_DELAY = [("grpc.http2.bdp_probe", 0)]
+
+
+def of_the_way(address: str) -> list[tuple[str, int]]:
+    """Options for connections to or at this address."""
+    return _WITHOUT_DELAY if is_loopback(address) else []
+
+
 class Channels:
     """The channels that one node has opened; with its certificate, to the nodes of its plan only."""
 
@@ -60,6 +71,7 @@ class Channels:
             await channel.close()
 
     def _open(self, address: str) -> grpc.aio.Channel:
+        options = [*CLIENT_OPTIONS, *of_the_way(address)]
         if self._tls is None:
-            return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
-        return self._tls.channel(address, CLIENT_OPTIONS)
+            return grpc.aio.insecure_channel(address, options=options)
+        return self._tls.channel(address, options)

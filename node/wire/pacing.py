@@ -23,6 +23,8 @@ from node.randomness import generator
 
 # A receiver sees progress once per chunk: on a link of 0.1 Mbit/s that is 21 s.
 CHUNK_BYTES = 1 << 18
+# Between nodes of one machine that nothing holds back: the fewer, the less a round costs.
+LOCAL_CHUNK_BYTES = 1 << 20
 # Of streams that relays send on as they come: a hop adds the time of one such chunk.
 CUT_BYTES = 1 << 16
 _SMALLEST_CHUNK_BYTES = 1 << 10
@@ -54,8 +56,16 @@ def chunk_bytes(link: Link, most: int = CHUNK_BYTES) -> int:
 class Pacer:
     """One directed link as its sender sees it; without a link, nothing is held back."""
 
-    def __init__(self, link: Link | None, holds: Holds = Holds.RATE_AND_DELAY, seed: int = 0) -> None:
-        """seed: of the draws of jitter."""
+    def __init__(
+        self,
+        link: Link | None,
+        holds: Holds = Holds.RATE_AND_DELAY,
+        seed: int = 0,
+        unheld_bytes: int | None = None,
+    ) -> None:
+        """seed: of the draws of jitter. unheld_bytes: what payloads are cut into where nothing is held back;
+        default: by the link's rate, which may be what there is."""
+        self._unheld_bytes = unheld_bytes
         self.link = link
         self.holds = Holds.NOTHING if link is None else holds
         self._idle_at = 0.0  # when the last chunk reserved will have left
@@ -63,6 +73,8 @@ class Pacer:
 
     @property
     def chunk_bytes(self) -> int:
+        if self.holds is Holds.NOTHING and self._unheld_bytes is not None:
+            return self._unheld_bytes
         return self.cut(CHUNK_BYTES)
 
     def cut(self, most: int) -> int:
@@ -135,8 +147,15 @@ class Transit:
 class Pacers:
     """The outgoing links of one node."""
 
-    def __init__(self, links: dict[str, Link], holds: Holds = Holds.RATE_AND_DELAY, seed: int = 0) -> None:
-        self._pacers = {dst: Pacer(link, holds, seed) for dst, link in links.items()}
+    def __init__(
+        self,
+        links: dict[str, Link],
+        holds: Holds = Holds.RATE_AND_DELAY,
+        seed: int = 0,
+        unheld_bytes: int | None = None,
+    ) -> None:
+        self._pacers = {dst: Pacer(link, holds, seed, unheld_bytes) for dst, link in links.items()}
+        self._unheld_bytes = unheld_bytes
         self._holds = holds
         self._seed = seed
         self._holds_any = bool(links)
@@ -145,7 +164,8 @@ class Pacers:
     def of_node(cls, plan: Plan, node: str) -> Pacers:
         """As the plan's links_backend has it."""
         links = {link.dst: link for link in plan.outgoing(node)}
-        return cls(links, _HOLDS.get(plan.links_backend, Holds.NOTHING), plan.seed)
+        unheld_bytes = LOCAL_CHUNK_BYTES if all(n.on_loopback for n in plan.nodes) else None
+        return cls(links, _HOLDS.get(plan.links_backend, Holds.NOTHING), plan.seed, unheld_bytes)
 
     def move(self, link: Link) -> None:
         """The link has another rate or delay from now on, if it is paced here at all."""
@@ -153,7 +173,7 @@ class Pacers:
         if pacer is not None and pacer.link is not None:
             pacer.link = link
         elif self._holds_any:
-            self._pacers[link.dst] = Pacer(link, self._holds, self._seed)
+            self._pacers[link.dst] = Pacer(link, self._holds, self._seed, self._unheld_bytes)
 
     def to(self, node: str) -> Pacer:
-        return self._pacers.setdefault(node, Pacer(None))
+        return self._pacers.setdefault(node, Pacer(None, unheld_bytes=self._unheld_bytes))

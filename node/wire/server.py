@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from node.errors import AddressError
-from node.wire.channels import MOST_CALLS, SERVER_OPTIONS
+from node.wire.channels import MOST_CALLS, SERVER_OPTIONS, of_the_way
 from node.wire.door import Door
 
 _PACKAGE = "hffm.v1"
@@ -31,7 +31,11 @@ async def serve(address: str, services: Services, door: Door | None = None) -> g
     """
     server = grpc.aio.server(
         interceptors=[door] if door is not None else None,
-        options=[*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", _room_for_connections())],
+        options=[
+            *SERVER_OPTIONS,
+            *of_the_way(address),
+            ("grpc.max_allowed_incoming_connections", _room_for_connections()),
+        ],
         maximum_concurrent_rpcs=MOST_CALLS,
     )
     checks = health.aio.HealthServicer()

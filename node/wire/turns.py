@@ -50,18 +50,13 @@ class Turn:
         if self._since is not None and time.monotonic() - self._since > _LONGEST_S:
             self._give_up()
         await self._take()
-        task = asyncio.ensure_future(reading)
+        # Not to be cancelled for this: a call whose reading is cancelled is over.
+        late = asyncio.get_running_loop().call_later(_PROMPT_S, self._give_up)
         try:
-            done, _ = await asyncio.wait({task}, timeout=_PROMPT_S)
-            if not done:
-                self._give_up()
-                async with asyncio.timeout(timeout_s):
-                    await asyncio.wait({task})
-            return task.result()
+            async with asyncio.timeout(timeout_s):
+                return await reading
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            late.cancel()
 
     async def _take(self) -> None:
         if self._since is None:

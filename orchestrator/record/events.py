@@ -5,7 +5,9 @@ A kind that is not known, or an event that does not read, is counted and left ou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect, insort
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -217,8 +219,10 @@ _PASSED_OVER = frozenset({"left", "returned", "resumed", "discarded", "failed_ro
 
 
 def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
-    """Sorts events by kind. A transfer that both ends tell of counts once, as its sender tells it."""
+    """Sorts events by kind. A transfer that both ends tell of counts once, as its sender tells it; and of a round
+    that a node does again after it was started anew, what it told of it before does not count."""
     events = Events()
+    read: list[tuple[str, Said]] = []
     for one in raw:
         events.total += 1
         kind = one.get("kind")
@@ -227,11 +231,35 @@ def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
             continue
         name, model = _KINDS[kind]
         try:
-            getattr(events, name).append(model.model_validate(one))
+            event = model.model_validate(one)
         except (ValidationError, OverflowError, RecursionError):
             events.unreadable += 1
+            continue
+        read.append((name, event))
+    for name, event in _of_the_last_life(read):
+        getattr(events, name).append(event)
     events.transfers = _told_once(events.transfers)
     return events
+
+
+def _of_the_last_life(read: Sequence[tuple[str, Said]]) -> Iterator[tuple[str, Said]]:
+    """Of each kind and round, what a node told in the last of its lives that told any. It begins each by joining."""
+    births: dict[str, list[float]] = defaultdict(list)
+    for _, event in read:
+        if isinstance(event, Joined):
+            insort(births[event.node], event.t)
+
+    def life(event: Said) -> int:
+        return bisect(births[event.node], event.t)
+
+    last: dict[tuple[str, str, int | None], int] = {}
+    for name, event in read:
+        place = (name, event.node, getattr(event, "round", None))
+        last[place] = max(last.get(place, 0), life(event))
+    for name, event in read:
+        place = (name, event.node, getattr(event, "round", None))
+        if place[2] is None or last[place] == life(event):
+            yield name, event
 
 
 def _told_once(transfers: list[Transfer]) -> list[Transfer]:

@@ -243,7 +243,7 @@ def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
 
 
 def _of_the_last_life(read: Sequence[tuple[str, Said]]) -> Iterator[tuple[str, Said]]:
-    """Of each kind and round, what a node told in the last of its lives that told any. It begins each by joining."""
+    """Of each kind and round, what a node told in the last of its lives that told any; each begins by joining."""
     births: dict[str, list[float]] = defaultdict(list)
     for _, event in read:
         if isinstance(event, Joined):

@@ -7,7 +7,6 @@ from typing import Any
 
 from orchestrator.record.events import read_events
 
-
 CLOCK = count()
 
 

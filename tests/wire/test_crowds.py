@@ -12,6 +12,9 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hffm.v1 import exchange_pb2 as exchange
+from hffm.v1 import exchange_pb2_grpc as exchange_rpc
+from hffm.v1.payload_pb2 import PURPOSE_UPDATE, Manifest
 
 from node.wire.channels import SERVER_OPTIONS
 from node.wire.door import CALLS_PER_PEER, CONNECTIONS_PER_PEER
@@ -110,6 +113,64 @@ def test_silent_connections_do_not_keep_others_out():
     assert found["missing"] == [[]] * 4
     assert found["serves"]
     assert found["grown_mb"] < ROOM_MB
+
+
+async def _siege(running: Federation, pids: dict[str, int]) -> dict[str, Any]:
+    """In a child's name: manifests of megabytes, payloads of which only the beginning comes, and versions that are
+    asked for and never read."""
+    plan, address = running.plan, running.plan.root.address or ""
+    await running.rounds(1)
+    before = resident_mb(pids["cloud"])
+    (version,) = [e["sha256"] for e in running.kind("aggregated")]
+    name, me = plan.modules[0].name, (("hffm-node", "d1"),)
+    want = exchange.PullRequest(run_id=plan.run_id)
+    want.wants.add(module=name, sha256=bytes.fromhex(version))
+    channels = [own_connection(address) for _ in range(8)]
+    calls: list[Any] = []
+    for channel in channels:
+        stub = exchange_rpc.ExchangeStub(channel)
+        calls += [stub.Pull(want, metadata=me) for _ in range(8)]
+        for size_bytes, contributors in (
+            (2**62, ["d1"]),
+            (4_000_100, ["d1"]),
+            (4_000_100, ["x" * 1000] * 4000),
+        ):
+            manifest = Manifest(
+                run_id=plan.run_id, round=1, module=name, sender="d1", purpose=PURPOSE_UPDATE, weight=1.0,
+                size_bytes=size_bytes, sha256=b"1" * 32, contributors=contributors,
+            )  # fmt: skip
+            call = stub.Push(metadata=me)
+            calls.append(call)
+            with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await call.write(exchange.PushRequest(manifest=manifest))
+                await call.write(exchange.PushRequest(chunk=bytes(1 << 20)))
+    refused = await answers(calls, 2.0)
+    during_mb = resident_mb(pids["cloud"]) - before
+    await running.rounds(2)
+    after_mb = resident_mb(pids["cloud"]) - before
+    for channel in channels:
+        await channel.close()
+    return {
+        "refused": dict(refused),
+        "grown_mb": max(during_mb, after_mb),
+        "contributors": [e["contributors"] for e in running.kind("aggregated")],
+        "serves": await serves(address),
+    }
+
+
+def test_a_siege_in_a_childs_name_takes_little_memory_and_the_others_go_on():
+    plan = make_plan(
+        STAR,
+        {"cloud": "cloud"},
+        (module(size=1_000_000, cloud=1),),
+        limits=FAST.model_copy(update={"quorum": 0.5}),
+    )
+    found = in_processes(plan, _siege)
+    assert found["refused"].keys() >= {"INVALID_ARGUMENT"}
+    assert all("d0" in devices for devices in found["contributors"])
+    assert len(found["contributors"]) == 3
+    assert found["serves"]
+    assert found["grown_mb"] < ROOM_MB + 3 * 12  # sums and versions of 4 MB that rounds need
 
 
 def test_one_device_cannot_take_up_what_belongs_to_the_others(tmp_path, monkeypatch):

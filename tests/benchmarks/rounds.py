@@ -11,12 +11,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks import star
 from tests.benchmarks.contest import Contender, Outcome, contest, table
 
 PEERS = Path(__file__).parent / "peers"
 # As the launchers of this project give them to nodes.
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "16777216"}
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_TOP_PAD_": "16777216",
+}
 OURS, TLS = "hffm", "hffm, mutual TLS"
 FLOWER, TUNED, FLAT = "Flower", "Flower, same allocator settings", "Flower, one flat array"
 SOCKETS = "bare sockets"
@@ -38,9 +41,10 @@ memory is the server's peak above its idle."""
 
 
 def _contenders(clients: int, peers: str | None) -> dict[str, Contender]:
+    ours = [sys.executable, "-m", "tests.benchmarks.star", "--clients", str(clients), "--rounds", "6"]
     found: dict[str, Contender] = {
-        OURS: lambda: figures(star.measure(clients, 6)),
-        TLS: lambda: figures(star.measure(clients, 6, tls=True)),
+        OURS: lambda: run(ours, ALLOCATOR),
+        TLS: lambda: run([*ours, "--tls"], ALLOCATOR),
     }
     if peers is not None:
         flower = [peers, str(PEERS / "flower.py"), "--clients", str(clients), "--rounds", "4"]

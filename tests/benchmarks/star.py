@@ -101,9 +101,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--clients", nargs="+", type=int, default=[8, 40])
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
     for clients in options.clients:
-        found = measure(clients, options.rounds)
+        found = measure(clients, options.rounds, tls=options.tls)
         found |= {"clients": clients, "median_s": median(found["wall_s"])}
         print(json.dumps(found), flush=True)
 

@@ -229,7 +229,7 @@ def test_measured_links_can_be_replayed(hffm: Any, tmp_path: Path, links: str):
     assert len(plan.links) == 8
     assert all(link.rate_bps > 1e6 and link.power_w == 1 for link in plan.links)
     if links != "none":  # no link is faster than it is shaped, however busy this machine
-        assert max(link.rate_bps for link in plan.links) < 1.02 * 40e6
+        assert max(link.rate_bps for link in plan.links) < 1.1 * 40e6
     _, out_text, _ = hffm("check", str(tmp_path / "replay.yaml"), "--bytes", "100000", "--json")
     rows = {(row["src"], row["dst"]): row["rate_bps"] for row in json.loads(out_text)["rows"]}
     assert rows == {(link.src, link.dst): link.rate_bps for link in plan.links}

@@ -32,7 +32,7 @@ demo: setup
 	$(BIN)/hffm compare deploy/scenarios/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest --ignore tests/system --ignore tests/long --ignore tests/emulation
+	$(BIN)/python -m pytest --durations 25 --ignore tests/system --ignore tests/long --ignore tests/emulation
 
 test-system: setup
 	$(BIN)/python -m pytest tests/system

@@ -12,6 +12,7 @@ from hffm.v1 import membership_pb2_grpc as rpc
 from node.errors import ProtocolError
 from node.log import NodeLog
 from node.plan import Plan
+from node.wire.allowance import Allowance
 from node.wire.child import Child
 from node.wire.family import Family
 from node.wire.hearsay import check_event, samples_of, statuses_of
@@ -78,6 +79,7 @@ class MembershipService(rpc.MembershipServicer):
             child.outbox.put_nowait(standing)
         outbox = child.outbox
         writer = asyncio.ensure_future(self._write(outbox, context))
+        allowance = Allowance(len(self._below[child.id]))
         try:
             async for message in messages:
                 if child.outbox is not outbox:
@@ -85,6 +87,8 @@ class MembershipService(rpc.MembershipServicer):
                 self._family.check_not_excluded(child.id)
                 child.heard_at = time.monotonic()
                 self._hear(child, message)
+                if (pause_s := allowance.take(1 + len(message.events.events))) > 0:
+                    await asyncio.sleep(pause_s)
         finally:
             await cut_off(writer)
 

@@ -9,7 +9,7 @@ from bisect import bisect, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,8 @@ Names = tuple[str, ...]
 class Said(BaseModel):
     """Any event: who says it, and when (Unix seconds)."""
 
+    # Fields that, with the kind, the node and the round, say what is told of.
+    about: ClassVar[tuple[str, ...]] = ()
     model_config = ConfigDict(frozen=True, extra="ignore")
     t: Finite
     node: str
@@ -58,6 +60,7 @@ class Regrouped(Said):
 class Phase(Said):
     """Computing of one node; the energy is of computing only."""
 
+    about = ("phase",)
     phase: str
     round: Round | None = None
     wall_s: Amount
@@ -67,6 +70,7 @@ class Phase(Said):
 
 
 class Transfer(Said):
+    about = ("src", "dst", "purpose", "modules", "origins")
     src: str
     dst: str
     link: str
@@ -83,6 +87,7 @@ class Transfer(Said):
 
 
 class Metric(Said):
+    about = ("task", "when")
     round: Round
     task: str
     when: Literal["local", "aggregated"]
@@ -95,6 +100,7 @@ class Metric(Said):
 
 
 class Aggregated(Said):
+    about = ("module", "tier", "attempt")
     round: Round
     module: str
     tier: str
@@ -120,6 +126,7 @@ class Decided(Said):
 class Consented(Said):
     """One iteration of a consensus at one device."""
 
+    about = ("module", "step")
     round: Round
     module: str
     step: int
@@ -243,7 +250,7 @@ def read_events(raw: Iterable[Mapping[str, Any]]) -> Events:
 
 
 def _of_the_last_life(read: Sequence[tuple[str, Said]]) -> Iterator[tuple[str, Said]]:
-    """Of each kind and round, what a node told in the last of its lives that told any; each begins by joining."""
+    """What a node told of the same in several of its lives, as the last of them told it. Each begins by joining."""
     births: dict[str, list[float]] = defaultdict(list)
     for _, event in read:
         if isinstance(event, Joined):
@@ -252,13 +259,16 @@ def _of_the_last_life(read: Sequence[tuple[str, Said]]) -> Iterator[tuple[str, S
     def life(event: Said) -> int:
         return bisect(births[event.node], event.t)
 
-    last: dict[tuple[str, str, int | None], int] = {}
+    def told_of(name: str, event: Said) -> tuple[object, ...]:
+        return name, event.node, getattr(event, "round", None), *(getattr(event, key) for key in event.about)
+
+    last: dict[tuple[object, ...], int] = {}
     for name, event in read:
-        place = (name, event.node, getattr(event, "round", None))
-        last[place] = max(last.get(place, 0), life(event))
+        what = told_of(name, event)
+        last[what] = max(last.get(what, 0), life(event))
     for name, event in read:
-        place = (name, event.node, getattr(event, "round", None))
-        if place[2] is None or last[place] == life(event):
+        what = told_of(name, event)
+        if what[2] is None or last[what] == life(event):
             yield name, event
 
 

@@ -36,6 +36,16 @@ def test_a_round_that_is_done_again_counts_as_it_was_done_last() -> None:
     assert len(read_events(raw).joined) == 3
 
 
+def test_what_only_the_first_life_told_stays() -> None:
+    """It had said how well it does before it was killed, and says afterwards how well the aggregate does."""
+    score = {"round": 1, "task": "t", "correct": 1, "total": 2}
+    raw = [
+        told("joined", "d0"), told("metric", "d0", when="local", **score),
+        told("joined", "d0"), told("metric", "d0", when="aggregated", **score),
+    ]  # fmt: skip
+    assert [m.when for m in read_events(raw).metrics] == ["local", "aggregated"]
+
+
 def test_what_a_node_sends_twice_in_one_life_was_sent_twice() -> None:
     raw = [told("joined", "d0"), sent("d0", 0, 1.0), sent("d0", 0, 2.0)]
     assert [t.seconds for t in read_events(raw).transfers] == [1.0, 2.0]

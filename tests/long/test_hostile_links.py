@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.plan import Relay
+from node.wire.pacing import CHUNK_BYTES
 from tests.roles.test_bad_links import check_cuts, played, star
 from tests.roles.test_hostile_neighbours import LIES, check_lie
 from tests.weather import Weather
@@ -35,6 +36,7 @@ def test_a_lie_is_refused_whatever_the_way_of_relaying(relay, lie, error, why, m
 def test_a_link_that_crawls_is_neither_cut_nor_taken_for_dead(monkeypatch):
     """A payload takes longer than a stall and longer than the lease; what is said lies behind it in the buffers."""
     plan = star(200_000, ["d0"], stall_s=4.0, lease_s=4.0)
+    monkeypatch.setattr("node.wire.pacing.LOCAL_CHUNK_BYTES", CHUNK_BYTES)  # as between machines
     running, _ = played(plan, {"cloud": Weather(rate_bytes_s=150e3)}, monkeypatch, rounds=1)
     (made,) = running.kind("aggregated")
     assert made["contributors"] == ["d0"]

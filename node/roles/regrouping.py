@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from hffm.v1 import membership_pb2 as pb
@@ -31,6 +32,10 @@ class Parent(Protocol):
 
     def taken(self, key: Key) -> bool:
         """Whether it has this update."""
+        ...
+
+    def has_from(self, module: str, devices: Iterable[str]) -> bool:
+        """Whether the training of one of these is in the sum of the round that is open."""
         ...
 
 
@@ -75,11 +80,16 @@ class Regrouping:
         self._rounds = range(0)
 
     def has_delivered(self, round_index: int) -> bool:
-        """Whether a head, or one before it, has sent every module that somebody in the cluster trains."""
-        samples = [self._family.children[c].samples for c in self.at(round_index).members]
+        """Whether a head, or one before it, has sent every module that somebody in the cluster trains.
+
+        One that was cut off from the others, and reports for itself alone, has not sent theirs.
+        """
+        members = self.at(round_index).members
+        samples = [self._family.children[c].samples for c in members]
         tier, circulation = self._plan.node(self._planned.parent).tier, self._parent.circulation
         return all(
             any(self._parent.taken(Key(round_index, m.name, head, PURPOSE_UPDATE)) for head in self.heads)
+            and self._parent.has_from(m.name, members)
             for m in self._plan.modules
             if circulation.over_d2d(m, round_index) and circulation.due(m, tier, round_index)
             if m.name in self._parent.held and any(of.get(m.name) for of in samples)

@@ -154,6 +154,10 @@ class Submissions:
     def taken(self, key: Key) -> bool:
         return key in self._taken or key in self._snapshots
 
+    def has_from(self, module: str, devices: Iterable[str]) -> bool:
+        """Whether the training of one of these is in the sum of the round that is open."""
+        return module in self.sums and self.sums[module].has_any(devices)
+
     async def take(self, manifest: Manifest, values: Values, peer: str) -> None:
         if manifest.purpose == PURPOSE_SNAPSHOT:
             payload = Payload(self._member.modules[manifest.module], values)

@@ -70,10 +70,10 @@ class Regrouping:
         named = ", ".join(f"'{child}'" for child in sorted(gone ^ self._survivors.lost))
         if self._told_before > self.attempt:
             reason = f"'{self._planned.parent}' is in a new life"
-            self._regroup(first, gone, self._survivors.broken, reason, None, again=True)
+            self._regroup(first, gone, self._survivors.broken, reason, again=True)
         elif named:
             reason = f"{named} lost or back between rounds"
-            self._regroup(first, gone, self._survivors.broken, reason, None, again=True)
+            self._regroup(first, gone, self._survivors.broken, reason, again=True)
         self.heads = {self.at(r).head for r in self._rounds}
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class Regrouping:
         concerned = child in self._planned.members and child not in what.lost
         if anew and concerned and self._rounds and hello.finished < self._rounds[-1]:
             reason = f"'{child}' is in a new life"
-            self._regroup(self._round_at_work(), what.lost, what.broken, reason, child, again=True)
+            self._regroup(self._round_at_work(), what.lost, what.broken, reason, again=True)
 
     async def _wait_for(self, child: str) -> None:
         limits = self._plan.limits
@@ -132,9 +132,7 @@ class Regrouping:
             await asyncio.sleep(min(0.1, limits.heartbeat_s))
         if self._rounds:
             what = self._survivors
-            self._regroup(
-                self._round_at_work(), {*what.lost, child}, what.broken, f"'{child}' is lost", child
-            )
+            self._regroup(self._round_at_work(), {*what.lost, child}, what.broken, f"'{child}' is lost")
         else:
             self._missed.add(child)
 
@@ -145,7 +143,7 @@ class Regrouping:
         if trouble.peer not in self._planned.members or trouble.peer == child:
             return
         reason = f"'{child}' does not reach '{trouble.peer}': {trouble.message}"
-        self._regroup(trouble.round, what.lost, {*what.broken, link}, reason, trouble.peer)
+        self._regroup(trouble.round, what.lost, {*what.broken, link}, reason)
 
     def _round_at_work(self) -> int:
         """As far as the devices have said by now."""
@@ -164,23 +162,15 @@ class Regrouping:
         lost: set[str],
         broken: set[frozenset[str]],
         reason: str,
-        around: str | None,
         again: bool = False,
     ) -> None:
-        """`around`: who is gone, or cannot be reached by one of its neighbours; None: before the round began.
-
-        `again`: what the devices have done since the first of these rounds is to be done again in any case.
-        """
-        before = self.at(round_index)
+        """`again`: what the devices have done since the first of these rounds is to be done again in any case."""
         self._survivors.lose(max(self.attempt, self._told_before) + 1, lost, broken)
         after = self.at(round_index)
         self.heads |= {self.at(r).head for r in self._rounds}
         pairs = sorted(sorted(link) for link in broken)
-        again = again or (
-            around is not None
-            and (after.head != before.head or before.head == around or bool(before.children(around)))
-            and not self._has_all(round_index)
-        )
+        # Who is still at it begins anew, and waits for what others had sent before; who that was is not known here.
+        again = again or not self._has_all(round_index)
         told = pb.Regroup(
             attempt=self.attempt, lost=sorted(lost), again=again, first_round=self._rounds.start
         )

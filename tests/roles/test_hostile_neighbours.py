@@ -159,10 +159,10 @@ def test_a_lie_is_refused_where_it_is_told_and_gone_around(relay, lie, error, wh
     check_lie(relay, lie, error, why, monkeypatch)
 
 
-def test_what_only_passes_through_a_relay_is_looked_at_there(monkeypatch):
-    """And not blamed on the relay by the next one; every lie on every way of relaying: tests/long. (Stored and
-    forwarded, a lie costs about one round in three the updates of those behind it: not solved yet.)"""
-    check_lie(Relay.CUT_THROUGH, *LIES[0], monkeypatch)
+@pytest.mark.parametrize("relay", [Relay.STORE_AND_FORWARD, Relay.CUT_THROUGH])
+def test_what_only_passes_through_a_relay_is_looked_at_there(relay, monkeypatch):
+    """And not blamed on the relay by the next one; every lie on every way of relaying: tests/long."""
+    check_lie(relay, *LIES[0], monkeypatch)
 
 
 def check_lie(relay: Relay, lie: Lie, error: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
